@@ -131,6 +131,10 @@ class Leader:
         """Of the gateways that follow now."""
         return self._greeted
 
+    def count_recalled(self, cluster_id: str) -> int:
+        """Slots of a cluster that gateways are about to give back."""
+        return sum(session.loans.count_recalled(cluster_id) for session in self._greeted)
+
     def _accept(self) -> FrameConnection:
         session = Session(self._authority, self._secret, self)
         self._sessions.add(session)
@@ -140,7 +144,7 @@ class Leader:
         """See Routes. First from the gateway that has most of them idle, on that replica, then on any, then from that
         which has most."""
         cluster_id = route.cluster_id
-        for session in sorted(self._greeted, key=lambda each: each.count_lent(cluster_id, replica_id), reverse=True):
+        for session in sorted(self._greeted, key=lambda each: each.loans.count(cluster_id, replica_id), reverse=True):
             count -= session.recall(cluster_id, count, replica_id)
             if count <= 0:
                 break

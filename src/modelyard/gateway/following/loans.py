@@ -49,6 +49,11 @@ class Loans:
         loan = self._by_cluster.get(cluster_id)
         return 0 if loan is None else loan.lent - loan.recalled
 
+    def count_recalled(self, cluster_id: str) -> int:
+        """How many of a cluster were recalled, and not given back yet."""
+        loan = self._by_cluster.get(cluster_id)
+        return 0 if loan is None else loan.recalled
+
     def count(self, cluster_id: str, replica_id: str) -> tuple[int, int, int]:
         """How many of these no request holds, as far as it was told, on one replica and on all; and how many there
         are."""

@@ -64,7 +64,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._ended = False
         self._slots: dict[int, tuple[Route, Target]] = {}
-        self._loans = Loans()
+        self.loans = Loans()
         self._waiting: dict[int, Waiting] = {}
         self._asking: dict[int, asyncio.Task[None]] = {}
         self._admitted: dict[int, str] = {}
@@ -90,13 +90,9 @@ class Session:
         self.tell(frames.Sync(number, forgets))
         return synced
 
-    def count_lent(self, cluster_id: str, replica_id: str) -> tuple[int, int, int]:
-        """Slots of a cluster that it may keep and that were not recalled; see `Loans.count`."""
-        return self._loans.count(cluster_id, replica_id)
-
     def recall(self, cluster_id: str, most: int, replica_id: str) -> int:
         """Has it give back so many of them when free, or all, first those of that replica; how many that is."""
-        if count := self._loans.recall(cluster_id, most):
+        if count := self.loans.recall(cluster_id, most):
             self.tell(frames.Recall(cluster_id, count, replica_id))
         return count
 
@@ -330,10 +326,11 @@ class Session:
             self.tell(Refused.of(number, ReplicaLost("No other process can connect to this replica.")))
             return
         self._slots[number] = (route, target)
-        # While others wait it is given back after this request: what was recalled for them may have been lent before.
-        is_lent = target.slots > 1 and not (target.alone or route.waiting or route.waiting_alone)
+        # Who waits had one recalled, unless all that were lent by then had been; then this one is given back for it.
+        is_waited_for = route.waiting_alone or len(route.waiting) > self._leader.count_recalled(route.cluster_id)
+        is_lent = target.slots > 1 and not target.alone and not is_waited_for
         if is_lent:
-            self._loans.add(number, route)
+            self.loans.add(number, route)
         self.tell(frames.SlotGiven(number, route.cluster_id, target.replica_id, is_lent, not route.has_room))
 
     def _introduce(self, target: Target) -> bool:
@@ -358,11 +355,11 @@ class Session:
 
     def _release(self, number: int, *, answered: bool = False) -> None:
         if (held := self._slots.pop(number, None)) is not None:
-            self._loans.remove(number)
+            self.loans.remove(number)
             self._authority.routes.release(*held, answered=answered)
 
     def _note_kept(self, kept: frames.Kept) -> None:
-        if (told := self._loans.note(kept.cluster_id, kept.idle_on, kept.waiting)) is not None:
+        if (told := self.loans.note(kept.cluster_id, kept.idle_on, kept.waiting)) is not None:
             route, more_idle, more_waiting = told
             self._authority.routes.note_kept(route, kept.answered, more_idle, more_waiting)
 
@@ -430,7 +427,7 @@ class Session:
         for waiting in self._waiting.values():
             self._authority.routes.leave(waiting.route, waiting.waiter)
         self._waiting.clear()
-        for route, more_idle, more_waiting in self._loans.end():
+        for route, more_idle, more_waiting in self.loans.end():
             self._authority.routes.note_kept(route, 0, more_idle, more_waiting)
         for number in list(self._slots):
             self._release(number)
