@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
+from typing import Protocol
 
 from modelyard.accounts.rereading import read_forever
 from modelyard.errors import TooManyAtOnce
@@ -99,19 +100,30 @@ class Quotas:
         return sum(report.get(account_id, 0) for report in self._reports.values())
 
 
+class CountsRequests(Protocol):
+    """What knows how many requests of an account are under way."""
+
+    def begin(self, account_id: str) -> None:
+        """One more. May raise, and has counted nothing then."""
+
+    def end(self, account_id: str) -> None:
+        """One less."""
+
+
 class UnderWay:
-    """See `Quotas.request`. Entering it raises TooManyAtOnce."""
+    """A block for as long as which one request of an account counts. Entering it raises what `begin` does. Not made of
+    a generator, which takes half a microsecond longer."""
 
-    __slots__ = ("_account_id", "_quotas")
+    __slots__ = ("_account_id", "_counts")
 
-    def __init__(self, quotas: Quotas, account_id: str) -> None:
-        self._quotas = quotas
+    def __init__(self, counts: CountsRequests, account_id: str) -> None:
+        self._counts = counts
         self._account_id = account_id
 
     def __enter__(self) -> None:
-        self._quotas.begin(self._account_id)
+        self._counts.begin(self._account_id)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._quotas.end(self._account_id)
+        self._counts.end(self._account_id)

@@ -139,8 +139,7 @@ class Follower:
         """Ends the connection; whoever waits for an answer gets Unavailable. Idempotent."""
         self._on_lost = do_nothing
         self._others_may_lead = False
-        for tell in self.on_telling_all:
-            tell()
+        self._tell_all()
         self.leave()
         self._note_change()
 
@@ -206,6 +205,11 @@ class Follower:
             self._telling.cancel()
             self._telling = None
         for tell in self.on_telling:
+            tell()
+
+    def _tell_all(self) -> None:
+        """Tells all there is to tell."""
+        for tell in self.on_telling_all:
             tell()
 
     def tell_settled(self, record: RequestRecord) -> None:
@@ -304,8 +308,7 @@ class Follower:
             case frames.Sync(number, forgets):
                 for forget in self.on_sync if forgets else ():
                     forget()
-                for tell in self.on_telling_all:
-                    tell()
+                self._tell_all()
                 if self.write_records is None:
                     self.tell(frames.Synced(number))
                 else:

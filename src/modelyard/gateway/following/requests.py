@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 from modelyard.accounts.keys import CACHED_S, digest_of, keep
+from modelyard.accounts.quotas import UnderWay
 from modelyard.accounts.rates import UNLIMITED_HEADERS
 from modelyard.control.journal import Journal
 from modelyard.errors import ModelyardError
@@ -25,6 +26,9 @@ from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Usage
 from modelyard.records.accounts import Key
 from modelyard.records.requests import RequestRecord
+
+COUNTED_S = 0.25
+"""How old what a gateway has counted for metrics may be before it is told. Whoever reads them has it told at once."""
 
 
 class FollowedAdmission(Admission):
@@ -84,22 +88,6 @@ class FollowedAdmission(Admission):
     def _tell_admitted(self) -> None:
         for number, account_id in self._admitted.items():
             self._follower.tell(frames.HoldsAdmission(number, account_id))
-
-
-class UnderWay:
-    """A context in which an account has one request more. Not of a generator, which takes half a microsecond longer."""
-
-    __slots__ = ("_account_id", "_counts")
-
-    def __init__(self, counts: Counts, account_id: str) -> None:
-        self._counts = counts
-        self._account_id = account_id
-
-    def __enter__(self) -> None:
-        self._counts.begin(self._account_id)
-
-    def __exit__(self, *_: object) -> None:
-        self._counts.end(self._account_id)
 
 
 class FollowedBooks(Books):
@@ -179,7 +167,7 @@ class FollowedTallies(InferenceTallies):
         """See InferenceTallies."""
         super().note(surface, model_id, status, took_s, usage, account_id)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(TELL_S, self._tell)
+            self._timer = asyncio.get_running_loop().call_later(COUNTED_S, self._tell)
 
     def _tell(self) -> None:
         if self._timer is None or not self._follower.can_tell:
@@ -187,7 +175,3 @@ class FollowedTallies(InferenceTallies):
         self._timer.cancel()
         self._timer = None
         self._follower.tell(frames.Counted(self.take_models(), self.take_clusters()))
-
-
-TELL_S = 0.25
-"""How old what metrics count of a gateway may be. Whoever reads them has it told at once."""

@@ -119,11 +119,12 @@ class TokenRows:
         grammars: Grammars | None = None,
         *,
         keeps: bool = True,
+        products: LinearProducts | None = None,
     ) -> None:
         """`model`: the library's, of an architecture that `allows_rows` allows. `defaults`: its own settings. `window`:
         most tokens of prompt and answer together, when limited. `cache_bytes`: what all rows may hold, those that
         are kept when they have ended among them. `grammars`: what texts may be held to; without it they are free.
-        `keeps`: whether rows that have ended are kept."""
+        `keeps`: whether rows that have ended are kept. `products`: the model's, where it computes for others, too."""
         self._model = model
         self._grammars = grammars or Grammars(None, 0)
         self._defaults = defaults
@@ -138,7 +139,7 @@ class TokenRows:
         self._reading: list[RowBatch] = []
         accepted = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in accepted
-        self._products = LinearProducts(model)
+        self._products = products or LinearProducts(model)
         self._settings: dict[str, Any] = {"use_cache": True, "return_dict": True}
         if "logits_to_keep" in accepted:
             self._settings["logits_to_keep"] = 1

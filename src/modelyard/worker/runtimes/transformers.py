@@ -342,6 +342,7 @@ class TransformersModel:
             room.cache_bytes,
             self._grammars,
             keeps=room.keeps,
+            products=self._products,
         )
 
     def _generate(
