@@ -86,6 +86,9 @@ def test_ls_and_pull_without_a_server(alone: Terminal, alone_inside: Inside, zoo
 def test_show_says_what_a_model_is_and_what_it_is_not(alone_inside: Inside, tmp_path: Path) -> None:
     shown = json.loads(alone_inside.ok("models", "show", GPT2, "--json"))
     assert (shown["modelId"], shown["task"], shown["error"]) == (GPT2, "text-generation", None)
+    told = dict(line.split(maxsplit=1) for line in alone_inside.ok("models", "show", GPT2).splitlines())
+    assert re.fullmatch(r"0\.\d\d GB", told["ramRequired"].strip())
+    assert re.fullmatch(r"[\d.]+K", told["params"].strip())
     (tmp_path / "gliner_config.json").write_text("{}")
     lines = dict(line.split(maxsplit=1) for line in alone_inside.ok("models", "show", str(tmp_path)).splitlines())
     assert "is a GLiNER model, which Modelyard does not run; take a model for token-classification" in lines["error"]

@@ -117,7 +117,7 @@ def test_doctor_finds_nothing_wrong(terminal: Terminal, tmp_path: Path, zoo: Pat
         "python libraries extras devices data database server models hub sandbox disk temporary memory shared files "
         "processes clock"
     )
-    assert all(each["fix"] for each in findings.values() if each["level"] != "OK")
+    assert all((each["fix"] is None) == (each["level"] == "OK") for each in findings.values())
     assert "torch" in findings["libraries"]["found"]
     assert "free" in findings["server"]["found"]
     assert "no-hub" in findings["hub"]["found"]

@@ -231,6 +231,9 @@ def test_an_artefact_answers_ranges_and_head(media_server: Server):
         assert (response.status_code, response.json()["output"]) == (status, None)
         assert response.json()["error"].startswith(f"range: got '{asked}'; accepted: ")
         assert response.headers.get("content-range") == (f"bytes */{size}" if status == 416 else None)
+    for asked in ("lines=0-9", "seconds=1-2"):
+        response = httpx.get(url, headers={"range": asked}, timeout=REQUEST_S)
+        assert (response.status_code, response.content) == (200, WAV)
     head = httpx.head(url)
     assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(size))
     assert httpx.post(url, timeout=REQUEST_S).status_code == 405

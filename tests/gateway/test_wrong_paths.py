@@ -16,6 +16,9 @@ PATHS = {"/v1/chat/completions", "/v1/models", "/models/v2/list/models"}
         ("/chat/completions", "Did you mean /v1/chat/completions?"),
         ("/v1/v1/models", "Did you mean /v1/models?"),
         ("/models/v2/gpt2", "a model is at /models/v2/org/name"),
+        ("/v2/org/name", "a model is at /models/v2/org/name"),
+        ("/models/org/name", "a model is at /models/v2/org/name"),
+        ("/v2/list/models", "Did you mean /models/v2/list/models?"),
         ("/elsewhere", "There is nothing at /elsewhere. See /docs"),
     ],
 )

@@ -13,10 +13,11 @@ import pytest
 from modelyard.errors import InvalidRequest, NotFound
 from modelyard.protocol import Outcome
 from modelyard.tasks.base import Call, Task, alone
-from modelyard.tasks.body import description, read, spread, to_call
+from modelyard.tasks.body import read, spread, to_call
 from modelyard.tasks.model import Model
 from modelyard.tasks.reference import render, render_list
 from modelyard.tasks.registry import TASKS, find_task, get_task
+from modelyard.validation import description_of
 from tests.builders.fixtures import FAMILY_OF_TASK, Ask, Load
 
 every_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
@@ -70,7 +71,7 @@ def test_schemas_can_be_written(task: Task) -> None:
 @every_task
 def test_every_input_and_param_is_described(task: Task) -> None:
     for kind in (task.inputs, task.params):
-        undescribed = [name for name in kind.__struct_fields__ if not description(kind, name)]
+        undescribed = [name for name in kind.__struct_encode_fields__ if not description_of(kind, name)]
         assert not undescribed
 
 

@@ -15,6 +15,7 @@ import msgspec
 from modelyard.catalog.regular_file import open_regular
 from modelyard.catalog.safetensors_header import CorruptWeights, Header, add_headers, read_header
 from modelyard.records.gguf import CorruptGguf, GgufHeader, read_gguf_file
+from modelyard.validation import fault_of
 
 MAX_TEXT_BYTES = 16 * 1024 * 1024
 """No config is larger; of a README only the beginning matters."""
@@ -134,4 +135,4 @@ def _decoded(files: Files, name: str, kind: type[T], words: str) -> T:
     except RecursionError as error:
         raise CorruptText(f"{name} nests its lists and objects too deeply") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CorruptText(f"{name} is not valid JSON ({error})") from error
+        raise CorruptText(f"{name} is not valid JSON ({fault_of(error)})") from error

@@ -22,6 +22,7 @@ from modelyard import __version__
 from modelyard.catalog.hub_settings import HubSettings
 from modelyard.catalog.readme import FrontMatter
 from modelyard.errors import DownloadFailed, ModelRefused
+from modelyard.validation import fault_of
 
 if TYPE_CHECKING:
     import httpx
@@ -126,7 +127,8 @@ class HubClient:
                 body = response.read()
                 info = msgspec.json.decode(body, type=_Info)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise HubUnreachable(f"{self.endpoint} does not answer like a model hub: {error}.") from error
+                fault = fault_of(error, _Info)
+                raise HubUnreachable(f"{self.endpoint} does not answer like a model hub: {fault}.") from error
         if not _COMMIT.fullmatch(info.sha):
             raise HubUnreachable(f"{self.endpoint} names no valid commit for {model_id}.")
         files = {sibling.rfilename: file for sibling in info.siblings if (file := _remote_file(sibling))}

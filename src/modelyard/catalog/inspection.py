@@ -47,6 +47,7 @@ from modelyard.catalog.weights import Format, Weights, find_stored_type, find_va
 from modelyard.records.models import Inspection
 from modelyard.records.sentence_modules import weighs_words
 from modelyard.records.variants import IN_OPENVINO, MANIFEST_FILE, MODEL_FILE, Manifest, library_of
+from modelyard.validation import fault_of
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +180,8 @@ def _inspect_variant(files: Files, front: FrontMatter) -> Inspection:
     try:
         variant = msgspec.json.decode(files.read(MANIFEST_FILE), type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CorruptText(f"{MANIFEST_FILE} is not what a variant has ({error}); make it again") from error
+        fault = fault_of(error, Manifest)
+        raise CorruptText(f"{MANIFEST_FILE} is not what a variant has ({fault}); make it again") from error
     problem = weights.problem and f"cannot be loaded: {weights.problem}; make the variant again"
     if weights.format is Format.NONE:
         problem = f"has no weights: there is no {MODEL_FILE}; make the variant again"

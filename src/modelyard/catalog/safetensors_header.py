@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from modelyard.catalog.regular_file import open_regular
 from modelyard.records.checkpoints import TELLING, Shape
+from modelyard.validation import fault_of
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 100_000_000
@@ -113,12 +114,15 @@ def header_length(start: bytes, file_bytes: int) -> int:
 
 def parse_header(text: bytes, file_bytes: int) -> Header:
     """`text`: the JSON after the length; `file_bytes`: the whole file's size. Raises CorruptWeights."""
+    kind: Any = dict[str, msgspec.Raw]
     try:
-        entries = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        entries = msgspec.json.decode(text, type=kind)
         entries.pop("__metadata__", None)
+        kind = _Tensor
         tensors = {name: msgspec.json.decode(raw, type=_Tensor) for name, raw in entries.items()}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CorruptWeights(f"is damaged: its header is not what the format asks for ({error})") from error
+        fault = fault_of(error, kind)
+        raise CorruptWeights(f"is damaged: its header is not what the format asks for ({fault})") from error
     parameters: Counter[str] = Counter()
     for name, tensor in tensors.items():
         parameters[tensor.dtype] += _checked_count(name, tensor)

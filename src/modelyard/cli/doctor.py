@@ -93,10 +93,9 @@ def check_extras(settings: Settings) -> Finding:
     here = [part.extra for part in PARTS if part.is_installed]
     missing = [f"{part.extra} ({part.purpose})" for part in PARTS if not part.is_installed]
     found = f"installed: {', '.join(here) or 'none'}"
-    if not missing:
-        return Finding("extras", Level.OK, found)
-    fix = "pip install 'modelyard[all]', or the one you need"
-    return Finding("extras", Level.OK, f"{found}; not installed: {', '.join(missing)}", fix)
+    if missing:
+        found += f"; not installed: {', '.join(missing)}: each by pip install 'modelyard[NAME]', where it is wanted"
+    return Finding("extras", Level.OK, found)
 
 
 def check_devices(settings: Settings) -> Finding:

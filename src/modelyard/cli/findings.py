@@ -16,7 +16,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found; `fix` says what to do, where there is something."""
+    """What one check found; `fix` says what to do about it, where that is not OK."""
 
     check: str
     level: Level

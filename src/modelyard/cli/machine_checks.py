@@ -61,7 +61,7 @@ def check_open_files(settings: Settings) -> Finding:
     if most != resource.RLIM_INFINITY and most < wanted:
         found = f"{most:,} at most, of which connections are a part"
         return Finding("files", Level.WARN, found, f"allow {wanted:,}: ulimit -Hn, or LimitNOFILE= of a service")
-    return Finding("files", Level.OK, "as many as are wanted" if most == resource.RLIM_INFINITY else f"{most:,} open")
+    return Finding("files", Level.OK, "no limit" if most == resource.RLIM_INFINITY else f"{most:,} at most")
 
 
 def check_processes(settings: Settings) -> Finding:

@@ -67,6 +67,8 @@ def show(resolved: Resolved, model: ModelId, url: Url = None, json: Json = False
     if json:
         return output.print_json(shown)
     told = shown | {
+        "params": parameters(shown.get("params")),
+        "ramRequired": output.gigabytes(shown.get("ramRequired")),
         "quality": figures(shown["quality"] or {}),
         "files": ", ".join(shown["files"]),
         "adapter": words_of(shown["adapter"]),
@@ -220,6 +222,11 @@ def figures(quality: Mapping[str, float]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in quality.items())
 
 
+def parameters(billions: float | None) -> str | None:
+    """How many parameters there are, as people write it."""
+    return output.count(None if billions is None else billions * 1e9)
+
+
 def find_problem(card: ModelCard) -> str | None:
     """Why a model must not be served, and what to do about it; None when it may be."""
     try:
@@ -234,7 +241,7 @@ def row(model: dict[str, Any]) -> tuple[object, ...]:
     return (
         model["modelId"],
         model["task"],
-        output.count(None if model["params"] is None else model["params"] * 1e9),
+        parameters(model["params"]),
         output.gigabytes(model["ramRequired"]),
         model["memorySource"],
         model["license"],

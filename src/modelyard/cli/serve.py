@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import math
 import shlex
 import signal
 import sys
@@ -81,7 +82,7 @@ def announce(console: Console, started: Started) -> None:
 
 
 async def announce_models(console: Console, started: Started) -> None:
-    """The models there are, and a line to paste that calls the first of them."""
+    """The models there are, and a line to paste that calls the smallest of them, which fits if any does."""
     try:
         models, count = await started.list_models(SHOWN_MODELS)
     except Exception as error:  # noqa: BLE001 - the server works; only its greeting is shorter
@@ -89,7 +90,7 @@ async def announce_models(console: Console, started: Started) -> None:
         return
     for line in model_lines(models, count):
         console.print(line, markup=False)
-    example = next(filter(None, (curl_line(model, started) for model in models)), None)
+    example = example_line(models, started)
     if example is not None:
         console.print("Try:")
         console.print(f"  {example}", markup=False)
@@ -106,6 +107,12 @@ def model_lines(models: Sequence[Listing], count: int) -> list[str]:
     if count > len(models):
         lines.append(f"  ... and {count - len(models)} more: modelyard ls")
     return lines
+
+
+def example_line(models: Sequence[Listing], started: Started) -> str | None:
+    """A line that calls the smallest of the models that can be called; None where there is none."""
+    by_size = sorted(models, key=lambda model: model.memory_bytes or math.inf)
+    return next(filter(None, (curl_line(model, started) for model in by_size)), None)
 
 
 def curl_line(model: Listing, started: Started) -> str | None:

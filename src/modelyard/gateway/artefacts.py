@@ -78,7 +78,7 @@ class ArtefactCalls:
 
 
 class RangedFile(FileResponse):
-    """A file, whole or in ranges. What is wrong with a range is said as every other error is."""
+    """A file, whole or in ranges of bytes. What is wrong with a range is said as every other error is."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_refused = False
@@ -91,7 +91,7 @@ class RangedFile(FileResponse):
             elif not is_refused:
                 await send(message)
 
-        await super().__call__(scope, receive, send_told)
+        await super().__call__(without_unknown_range(scope), receive, send_told)
 
     def _refuse(self, told: Message, asked: str | None) -> Response:
         """The answer to a range that Starlette has refused."""
@@ -101,6 +101,15 @@ class RangedFile(FileResponse):
         length = Headers(raw=told["headers"]).get("content-range")
         response.headers.update({"x-request-id": request_id, **({} if length is None else {"content-range": length})})
         return response
+
+
+def without_unknown_range(scope: Scope) -> Scope:
+    """The request, without a range in another unit than bytes. Source: RFC 9110, 14.2: a range whose unit is not known
+    is to be ignored."""
+    unit, is_told, _ = Headers(scope=scope).get("range", "").partition("=")
+    if not is_told or unit.strip().lower() == "bytes":
+        return scope
+    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"range"]}
 
 
 def serve_own(artefacts: Artefacts, files: App, others: App) -> App:

@@ -19,6 +19,7 @@ from modelyard.media import sniff
 from modelyard.media.content import decode_slices
 from modelyard.tasks import json_limits
 from modelyard.tasks.body import decode_object
+from modelyard.validation import fault_of
 
 SMALL_BYTES = 256 * 1024
 """A body up to this size is simply parsed: under a millisecond."""
@@ -74,7 +75,7 @@ class Deferred(str):
         try:
             return msgspec.json.decode(self.raw, type=str)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise MalformedBody(f"The body is not valid JSON: {error}.") from error
+            raise MalformedBody(f"The body is not valid JSON: {fault_of(error, str)}.") from error
 
 
 async def decode_body(raw: bytes | bytearray) -> dict[str, Any]:

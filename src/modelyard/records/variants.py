@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from modelyard.errors import ModelRefused
+from modelyard.validation import fault_of
 
 VariantKind = Literal["onnx", "onnx.8-bit", "openvino"]
 """The forms a model can be made into; each is the ending of the variant's name."""
@@ -145,6 +146,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        fault = error.strerror if isinstance(error, OSError) else fault_of(error, Manifest)
         raise ModelRefused(
-            f"{folder.name}: {MANIFEST_FILE} cannot be read ({error}); make the variant again.", path=str(folder)
+            f"{folder.name}: {MANIFEST_FILE} cannot be read ({fault}); make the variant again.", path=str(folder)
         ) from error

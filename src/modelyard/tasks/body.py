@@ -1,22 +1,21 @@
 """From the unified request body to a task's typed inputs and params, with errors that name the field.
 
-Owns the wild card `input`, the aliases, and the wording of validation errors. Runs in the gateway (before a request
+Owns the wild card `input` and the aliases. Runs in the gateway (before a request
 waits for anything) and again in the worker, on the normalised fields only.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
-from msgspec import inspect
 
 from modelyard.errors import InvalidRequest, MalformedBody
 from modelyard.tasks import json_limits
 from modelyard.tasks.base import Call, Inputs, Params, Task
+from modelyard.validation import explain, fault_of
 
 ALIASES = {"prompt": "text"}
 CONTROLS = frozenset({"params", "stream", "json", "input", "model", "models", "timeout"})
@@ -60,7 +59,7 @@ def decode_object(raw: bytes | bytearray, max_bytes: int = json_limits.MAX_BYTES
         raise json_limits.too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedBody(
-            f'The body is not valid JSON: {error}. Send an object such as {{"text": "..."}}.'
+            f'The body is not valid JSON: {fault_of(error)}. Send an object such as {{"text": "..."}}.'
         ) from error
     if not isinstance(body, dict):
         raise MalformedBody(field="body", got=body, accepted='a JSON object, e.g. {"text": "..."}')
@@ -185,11 +184,6 @@ def describe_fields(kind: type[msgspec.Struct]) -> str:
     return ", ".join(kind.__struct_fields__) or "no input"
 
 
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
-_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
-_AT = re.compile(r" - at `(?P<path>[^`]*)`$")
-
-
 def convert(kind: type[Any], data: Any, where: str) -> Any:
     """`data` as an instance of the struct `kind`. `where` is what the data is called in messages: "" for the body.
 
@@ -198,78 +192,7 @@ def convert(kind: type[Any], data: Any, where: str) -> Any:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise explain(error, kind, data, where) from error
-
-
-def explain(error: msgspec.ValidationError, kind: type[msgspec.Struct], data: Any, where: str) -> InvalidRequest:
-    """One clear sentence for a msgspec error."""
-    text = str(error)
-    at = _AT.search(text)
-    path = at["path"].removeprefix("$").removeprefix(".") if at else ""
-    reason = text[: at.start()] if at else text
-    if unknown := _UNKNOWN.search(reason):
-        name = join(where, path, unknown["name"])
-        got = dig(data, join("", path, unknown["name"]))
-        return InvalidRequest(field=name, got=got, accepted=f"no such field; one of {describe_fields(kind)}")
-    if missing := _MISSING.search(reason):
-        hint = description(kind, missing["name"]) if not path else None
-        return InvalidRequest(
-            f"{join(where, path, missing['name'])}: missing; accepted: {hint or 'a value'}",
-            field=join(where, path, missing["name"]),
-        )
-    hint = description(kind, path.split(".")[0].split("[")[0]) if path else None
-    is_choice = reason.startswith("Invalid enum value ")
-    values = choices(inspect.type_info(kind), steps_of(path)) if is_choice else []
-    accepted = (" or ".join(values) or reason[0].lower() + reason[1:]) + (f" ({hint})" if hint else "")
-    return InvalidRequest(field=join(where, path) or "body", got=dig(data, path), accepted=accepted)
-
-
-def choices(kind: inspect.Type, steps: Sequence[tuple[str, str]]) -> list[str]:
-    """The values of the choice to which steps lead from a type, as JSON has them; none where they lead to no choice."""
-    match kind:
-        case inspect.Metadata():
-            return choices(kind.type, steps)
-        case inspect.UnionType():
-            return [value for each in kind.types for value in choices(each, steps)]
-        case inspect.LiteralType() if not steps:
-            return [f'"{value}"' for value in kind.values]
-        case inspect.BoolType() if not steps:
-            return ["true", "false"]
-        case inspect.StructType() if steps:
-            fields = {field.encode_name: field.type for field in kind.fields}
-            return choices(fields[steps[0][0]], steps[1:]) if steps[0][0] in fields else []
-        case inspect.ListType() if steps:
-            return choices(kind.item_type, steps[1:])
-    return []
-
-
-def join(*parts: str) -> str:
-    """A dotted path from its non-empty parts."""
-    return ".".join(part for part in parts if part)
-
-
-def dig(data: Any, path: str) -> Any:
-    """The value at a path such as `messages[0].role`; None when the path leads nowhere."""
-    for name, index in steps_of(path):
-        try:
-            data = data[name] if name else data[int(index)]
-        except (KeyError, IndexError, TypeError, ValueError):
-            return None
-    return data
-
-
-def steps_of(path: str) -> list[tuple[str, str]]:
-    """A path's names and indexes in order, each as the first or the second of two."""
-    return re.findall(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]", path)
-
-
-def description(kind: type[msgspec.Struct], name: str) -> str | None:
-    """The description that a struct gives one of its fields."""
-    hint = get_type_hints(kind, include_extras=True).get(name)
-    for meta in getattr(hint, "__metadata__", ()):
-        if isinstance(meta, msgspec.Meta) and meta.description:
-            return meta.description
-    return None
+        raise explain(error, kind, data, where, described=True) from error
 
 
 __all__ = ["Inference", "Inputs", "Params", "convert", "decode_object", "read", "to_call"]

@@ -14,9 +14,9 @@ import msgspec
 
 from modelyard.media.media import Kind
 from modelyard.tasks.base import Task
-from modelyard.tasks.body import description
 from modelyard.tasks.fields import inputs_of, meanings_of, settings_of
 from modelyard.tasks.registry import TASKS
+from modelyard.validation import description_of
 
 MADE: dict[Kind, str] = {
     "image": "a PNG image",
@@ -85,7 +85,8 @@ def render_fields(kind: type[msgspec.Struct]) -> str:
     rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
     for field in msgspec.structs.fields(kind):
         shape = describe(msgspec.json.schema(field.type))
-        rows.append(f"| `{field.encode_name}` | {shape} | {default_of(field)} | {description(kind, field.name)} |")
+        meaning = description_of(kind, field.encode_name)
+        rows.append(f"| `{field.encode_name}` | {shape} | {default_of(field)} | {meaning} |")
     return "\n".join(rows)
 
 
