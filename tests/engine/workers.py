@@ -29,7 +29,7 @@ from modelyard.tasks.base import Call, Task
 from modelyard.worker.nursery import freeze, run_nursery
 from modelyard.worker.replica import serve_replica
 from modelyard.worker.standby import run_standby
-from modelyard.worker.threads_by_work import WORTH_SHARING_S
+from modelyard.worker.threads_by_work import LONG_S
 from tests.engine.echo import ECHO, EchoModel
 from tests.engine.echo import run as echo
 
@@ -99,8 +99,8 @@ class EchoLibrary:
         return echo(model, calls)
 
     def facts(self) -> dict[str, Any]:
-        """What this process has. It computes for long enough to be worth all threads that it may have."""
-        end = time.perf_counter() + 2 * WORTH_SHARING_S
+        """What this process has. It computes for long enough to have all threads that it may have."""
+        end = time.perf_counter() + 1.1 * LONG_S / self.threads[-1]
         while time.perf_counter() < end:
             pass
         return {

@@ -143,8 +143,7 @@ class ModelLife:
         self._library = library
         self._on_status = on_status
         self._loop = asyncio.get_running_loop()
-        self._threads = ThreadsByWork(spec.threads)
-        self._threads_set = spec.threads
+        self._threads = ThreadsByWork(spec.threads, library.set_threads)
         self._gauge = Gauge()
         self._answered = asyncio.Event()
         self._model: Loaded | None = None
@@ -230,7 +229,7 @@ class ModelLife:
         started = time.perf_counter()
         spec = self._spec
         task = self._library.find_task(spec)
-        self._library.set_threads(self._threads_set)
+        self._library.set_threads(spec.threads)
         if spec.memory_limit_bytes is not None:
             limit_memory(spec.memory_limit_bytes)
         model = self._model = self._library.load(spec, task)
@@ -240,11 +239,13 @@ class ModelLife:
         gc.freeze()
         release_freed_memory()
         if task.generation is not None and isinstance(model, TextModel):
-            return Slots(task, task.generation, model, between=self._between, max_batch=spec.max_batch)
+            return Slots(task, task.generation, model, self._between, spec.max_batch, self._threads)
         rows = find_rows(task, model, spec.reserved_bytes)
         if rows is not None and task.generation is not None:
-            return Tokens(task, task.generation, cast("Model", model), rows, self._between, spec.max_batch)
-        return Batcher(task, model, between=self._between, max_batch=spec.max_batch)
+            return Tokens(
+                task, task.generation, cast("Model", model), rows, self._between, spec.max_batch, self._threads
+            )
+        return Batcher(task, model, self._between, spec.max_batch, self._threads)
 
     def _lift_limit(self) -> None:
         if self._spec.memory_limit_bytes is not None:
@@ -258,11 +259,6 @@ class ModelLife:
     def _between(self) -> None:
         while self._between_batches:
             self._between_batches.popleft()()
-        batch_s = None if self.scheduler is None else self.scheduler.batch_s
-        threads = self._threads.choose(batch_s, time.monotonic())
-        if self._threads_set != threads:
-            self._threads_set = threads
-            self._library.set_threads(threads)
 
     # --- on the loop's thread ---
 

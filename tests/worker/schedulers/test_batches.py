@@ -15,9 +15,11 @@ from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.protocol import Outcome
 from modelyard.tallies import BATCH_SIZES
 from modelyard.tasks.base import Call, Task, never
+from modelyard.tasks.registry import get_task
 from modelyard.worker.schedulers.batches import Batcher, Pending, as_answer, choose_batch
 from tests.engine.echo import ECHO, EchoInputs, EchoParams
 from tests.serving import wait_until
+from tests.worker.schedulers.noted import NotedThreads
 
 DEADLINE_S = 200.0
 
@@ -72,7 +74,13 @@ class Bench:
         self.betweens = 0
         self._run = run
         self._answered = threading.Condition()
-        self.batcher = Batcher(replace(ECHO, run=self._note, **task), None, between=self._between)  # type: ignore[arg-type]
+        self.threads = NotedThreads()
+        self.batcher = Batcher(
+            replace(ECHO, run=self._note, **task),
+            None,
+            between=self._between,
+            threads=self.threads,  # type: ignore[arg-type]
+        )
         self.thread = threading.Thread(target=self.batcher.run)
 
     def _note(self, model: Any, calls: Sequence[Call[Any, Any]]) -> Any:
@@ -163,6 +171,25 @@ def test_what_arrives_while_it_is_busy_forms_the_next_batch(bench: Callable[...,
     work = one.batcher.describe_work()
     assert dict(zip(BATCH_SIZES, work.batches, strict=False)) == {**dict.fromkeys(BATCH_SIZES, 0), 1: 2, 4: 1}
     assert (work.calls, work.places, work.cache) == (6, 3 * 4, None)
+
+
+@pytest.mark.parametrize(
+    ("task", "sizes"),
+    [
+        ({}, [1, 3]),
+        ({"length": lambda call: len(call.inputs.text)}, [5, 9]),
+        ({"generation": get_task("text-generation").generation}, [None, None]),
+    ],
+)
+def test_threads_follow_from_the_rows_and_the_longest_where_they_tell_what_a_batch_takes(
+    bench: Callable[..., Bench], task: dict[str, Any], sizes: list[int | None]
+) -> None:
+    one, gate = held(bench, **task)
+    one.submit("a", "bcd", "ef")
+    gate.go_on.set()
+    assert one["ef"] == "efef"
+    assert one.threads.sizes == sizes
+    assert len(one.threads.took_s) == 2
 
 
 @pytest.mark.parametrize("sinks", [{}, {"emit": print}])

@@ -16,6 +16,7 @@ from modelyard.tasks.registry import get_task
 from modelyard.tasks.text_generation import TextGenerationInputs, TextGenerationParams
 from modelyard.worker.log_lines import current_call, work_on
 from modelyard.worker.schedulers.slots import Slots
+from modelyard.worker.threads_by_work import ThreadsByWork
 from tests.serving import wait_until
 
 DEADLINE_S = 200.0
@@ -226,17 +227,21 @@ def test_what_is_wrong_with_one_call_is_its_own(bench: Callable[..., Bench]) -> 
 
 def test_settings_are_applied_while_nothing_is_written(bench: Callable[..., Bench]) -> None:
     told: list[None] = []
-    there = bench(between=lambda: told.append(None))
+    sets: list[int] = []
+    threads = ThreadsByWork(1, sets.append)
+    there = bench(between=lambda: told.append(None), threads=threads)
     there.model.let_begin()
     there.ask("a")
     there.wait_writing("a")
 
+    threads.allowed = 4
     there.slots.poke()
+    assert sets == []
     there.model.let_end("a")
 
     there.wait_answer("a")
     wait_until(lambda: there.model.refreshed == 2, DEADLINE_S)
-    assert len(told) == 2
+    assert (len(told), sets) == (2, [4])
 
 
 def test_closing_ends_what_waits_and_lets_what_is_written_end(bench: Callable[..., Bench]) -> None:

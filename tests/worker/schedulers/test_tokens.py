@@ -23,6 +23,7 @@ from modelyard.worker.schedulers.tokens import Tokens
 from tests.builders.fixtures import Load
 from tests.serving import wait_until
 from tests.tasks.test_text_generation import EVERY_SETTING
+from tests.worker.schedulers.noted import NotedThreads
 
 DEADLINE_S = 200.0
 TASK = get_task("text-generation")
@@ -289,6 +290,20 @@ def test_where_nobody_sees_first_tokens_more_prompts_are_read_together(
     one.thread.start()
     assert all(isinstance(one[text], Outcome) for text in texts)
     assert sum(entry[0] == "read" for entry in one.log) == passes
+
+
+def test_threads_follow_from_the_tokens_that_are_read_and_the_rows_that_are_written(
+    gpt2: Any, bench: Callable[..., Bench]
+) -> None:
+    threads = NotedThreads()
+    one = bench(gpt2, start=False, threads=threads)
+    texts = ["Once", "Once upon a time"]
+    for text in texts:
+        one.ask(text, max_new_tokens=3)
+    one.thread.start()
+    assert all(isinstance(one[text], Outcome) for text in texts)
+    assert threads.sizes == [2 * len(gpt2.tokenizer(texts[1])["input_ids"]), 2, 2]
+    assert len(threads.took_s) == 3
 
 
 def test_a_long_prompt_is_read_in_pieces_between_steps(load: Load, bench: Callable[..., Bench]) -> None:

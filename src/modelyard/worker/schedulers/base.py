@@ -10,12 +10,18 @@ from modelyard.errors import ModelyardError
 from modelyard.protocol import Outcome, Work
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.maker import Loaded
+from modelyard.worker.threads_by_work import ThreadsByWork
 
 Deliver = Callable[[Outcome | ModelyardError], None]
 
 
 def do_nothing() -> None:
     """Takes no notice of a call."""
+
+
+def one_thread() -> ThreadsByWork:
+    """The threads of a model that has one, and is told of no other."""
+    return ThreadsByWork(1, lambda _count: None)
 
 
 class Adapted(NamedTuple):
@@ -57,12 +63,6 @@ class Scheduler(ABC):
     @abstractmethod
     def describe_work(self) -> Work:
         """What was done so far. On any thread."""
-
-    @property
-    def batch_s(self) -> float | None:
-        """What a batch or a step has taken of late, in seconds; None: nobody knows, or it is not for one thread to say.
-        On the model's thread."""
-        return None
 
     @abstractmethod
     def close(self) -> None:

@@ -21,9 +21,10 @@ from modelyard.tasks.base import Call, Task
 from modelyard.tasks.maker import Loaded
 from modelyard.worker.limits import input_too_large
 from modelyard.worker.log_lines import current_call, work_on
-from modelyard.worker.schedulers.base import Adapted, Deliver, Scheduler, do_nothing
+from modelyard.worker.schedulers.base import Adapted, Deliver, Scheduler, do_nothing, one_thread
 from modelyard.worker.schedulers.costs import SHARE, UNKNOWN_LENGTH, BatchCosts
 from modelyard.worker.schedulers.tally import WorkTally
+from modelyard.worker.threads_by_work import ThreadsByWork
 
 log = logging.getLogger(__name__)
 
@@ -109,18 +110,25 @@ class Batcher(Scheduler):
     joins = False
 
     def __init__(
-        self, task: Task, model: Loaded, between: Callable[[], None] = do_nothing, max_batch: int | None = None
+        self,
+        task: Task,
+        model: Loaded,
+        between: Callable[[], None] = do_nothing,
+        max_batch: int | None = None,
+        threads: ThreadsByWork | None = None,
     ) -> None:
         """`between` runs on the model's thread before every batch and after a `poke` (e.g. to apply new settings).
 
-        `max_batch`: most calls in one batch; None, or more than the task allows: the task's own.
+        `max_batch`: most calls in one batch; None, or more than the task allows: the task's own. `threads`: the
+        model's; None: one.
         """
         self.task = task
         self.max_batch = task.max_batch if max_batch is None else max(1, min(max_batch, task.max_batch))
         self._model = model
         self._between = between
+        self._threads = threads or one_thread()
         self._costs = BatchCosts()
-        self._learns_costs = task.answers_in_one_pass
+        self._size_tells_costs = task.answers_in_one_pass
         self._tally = WorkTally()
         self._waiting: list[Pending] = []
         self._changed = threading.Condition()
@@ -154,11 +162,6 @@ class Batcher(Scheduler):
         """See Scheduler."""
         return self._tally.describe()
 
-    @property
-    def batch_s(self) -> float | None:
-        """See Scheduler."""
-        return self._tally.batch_s
-
     def close(self) -> None:
         """See Scheduler."""
         with self._changed:
@@ -183,7 +186,7 @@ class Batcher(Scheduler):
                 self._poked = False
                 self._costs.forget()
             left = self._take_cancelled()
-            pass_length = self._costs.pass_length if self._learns_costs else STEPS_LENGTH
+            pass_length = self._costs.pass_length if self._size_tells_costs else STEPS_LENGTH
             batch = choose_batch(self._waiting, self.max_batch, pass_length)
             taken = set(batch)
             self._waiting = [pending for pending in self._waiting if pending not in taken]
@@ -216,11 +219,13 @@ class Batcher(Scheduler):
                 pending.call.begun(len(batch))
         try:
             model = cast("Loaded", StoppableModel(batch[0].model, batch))
+            longest = max(pending.length for pending in batch)
+            self._threads.prepare(len(batch) * max(1, longest) if self._size_tells_costs else None)
             began = time.perf_counter()
             outputs = self.task.run(model, [pending.to_run() for pending in batch])
             took_s = time.perf_counter() - began
-            self._costs.add(len(batch) * max(pending.length for pending in batch), took_s)
-            self._tally.note_took(took_s)
+            self._costs.add(len(batch) * longest, took_s)
+            self._threads.note(took_s)
             answers = list(zip(batch, outputs, strict=True))
         except BaseException as error:
             if not isinstance(error, Exception) and not is_panic(error):

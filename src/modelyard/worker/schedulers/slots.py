@@ -21,8 +21,9 @@ from modelyard.tasks.model import TextModel, TextPrompt, WritingPlan
 from modelyard.tasks.shared.answer_text import Answer
 from modelyard.tasks.shared.generation import Generation, WrittenText, open_answer, outcome_of
 from modelyard.worker.log_lines import current_call, work_on
-from modelyard.worker.schedulers.base import Adapted, Deliver, Scheduler, do_nothing
+from modelyard.worker.schedulers.base import Adapted, Deliver, Scheduler, do_nothing, one_thread
 from modelyard.worker.schedulers.tally import WorkTally
+from modelyard.worker.threads_by_work import ThreadsByWork
 
 log = logging.getLogger(__name__)
 
@@ -89,16 +90,19 @@ class Slots(Scheduler):
         model: TextModel,
         between: Callable[[], None] = do_nothing,
         max_batch: int | None = None,
+        threads: ThreadsByWork | None = None,
     ) -> None:
         """`between` runs on the model's thread after a `poke` and before the first text, while none is being written.
 
-        `max_batch`: most texts at once; None, or more than the model has slots: as many as those.
+        `max_batch`: most texts at once; None, or more than the model has slots: as many as those. `threads`: the
+        model's, which then has all of them; None: one.
         """
         self.task = task
         self.max_batch = model.slots if max_batch is None else max(1, min(max_batch, model.slots))
         self._generation = generation
         self._model = model
         self._between = between
+        self._threads = threads or one_thread()
         self._waiting: deque[Pending] = deque()
         self._texts: deque[Text] = deque()
         self._running: set[Text] = set()
@@ -149,14 +153,15 @@ class Slots(Scheduler):
 
     def run(self) -> None:
         """See Scheduler."""
-        with ThreadPoolExecutor(self.max_batch, thread_name_prefix="slot") as threads:
+        with ThreadPoolExecutor(self.max_batch, thread_name_prefix="slot") as writers:
             while (work := self._next()) is not None:
                 if isinstance(work, Pending):
                     work_on(work.current, self._prepare, work)
                 elif isinstance(work, Text):
-                    threads.submit(work_on, work.pending.current, self._write, work)
+                    writers.submit(work_on, work.pending.current, self._write, work)
                 else:
                     self._between()
+                    self._threads.prepare()
                     self._model.refresh()
 
     def _next(self) -> Pending | Text | bool | None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from modelyard.protocol import CacheUse, Work
 from modelyard.tallies import BATCH_SIZES, Histogram
 
-NEWEST_SHARE = 0.1
-"""How much the newest batch counts, against all before it."""
-
 
 class WorkTally:
     """What one scheduler has done. Counted by one thread at a time; read by any, which may miss the newest batch."""
@@ -15,17 +12,11 @@ class WorkTally:
     def __init__(self) -> None:
         self._sizes = Histogram(BATCH_SIZES)
         self._places = 0
-        self.batch_s: float | None = None
-        """What a batch has taken of late; None before the first has ended."""
 
     def note_batch(self, calls: int, places: int) -> None:
         """So many calls have run together, of so many at most."""
         self._sizes.observe(calls)
         self._places += places
-
-    def note_took(self, seconds: float) -> None:
-        """A batch has taken so long."""
-        self.batch_s = seconds if self.batch_s is None else self.batch_s + NEWEST_SHARE * (seconds - self.batch_s)
 
     def describe(self, cache: CacheUse | None = None) -> Work:
         """What was counted so far."""

@@ -32,6 +32,7 @@ from modelyard.worker.schedulers.batches import (
 )
 from modelyard.worker.schedulers.pace import GROUP_TOKENS, UNSEEN_TOKENS, Pace
 from modelyard.worker.schedulers.writing import PromptTexts, answer_all, open_call
+from modelyard.worker.threads_by_work import ThreadsByWork
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +53,12 @@ class Tokens(Batcher):
         rows: TokenModel,
         between: Callable[[], None] = do_nothing,
         max_batch: int | None = None,
+        threads: ThreadsByWork | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`rows`: the model's. `between`, `max_batch`: see Batcher; a batch is the rows that are written at once."""
-        super().__init__(task, model, between, max_batch)
+        """`rows`: the model's. `between`, `max_batch`, `threads`: see Batcher; a batch is the rows that are written at
+        once."""
+        super().__init__(task, model, between, max_batch, threads)
         self._generation = generation
         self._rows = rows
         self._clock = clock
@@ -79,11 +82,6 @@ class Tokens(Batcher):
     def describe_work(self) -> Work:
         """See Scheduler."""
         return self._tally.describe(self._rows.cache_use())
-
-    @property
-    def batch_s(self) -> float | None:
-        """See Scheduler."""
-        return self._tally.batch_s
 
     def close(self) -> None:
         """See Scheduler."""
@@ -212,13 +210,14 @@ class Tokens(Batcher):
         longest = max(prompt.unread() for prompt in group)
         if len(group) > 1 or (not goes_on and longest <= whole_tokens):
             most = longest
+        tokens = sum(len(prompt.texts) for prompt in group) * min(most, longest)
+        self._threads.prepare(tokens)
         began = time.perf_counter()
         current = current_of([prompt.call.pending for prompt in group])
         answers = work_on(current, self._rows.read, [prompt.rows() for prompt in group], most)
         took_s = time.perf_counter() - began
-        rows = sum(len(prompt.texts) for prompt in group)
-        self._pace.note_piece(rows * min(most, longest), took_s)
-        self._tally.note_took(took_s)
+        self._pace.note_piece(tokens, took_s)
+        self._threads.note(took_s)
         for prompt in group:
             if prompt.unread() == 0:
                 self._reading.remove(prompt)
@@ -268,12 +267,14 @@ class Tokens(Batcher):
             return
         while not self._rows.can_step():
             self._set_back(self._in_progress()[-1])
-        self._tally.note_batch(sum(len(prompt.texts) for prompt in self._written), self.max_batch)
+        rows = sum(len(prompt.texts) for prompt in self._written)
+        self._tally.note_batch(rows, self.max_batch)
+        self._threads.prepare(rows)
         began = time.perf_counter()
         self._note(self._rows.step())
         took_s = time.perf_counter() - began
         self._pace.note_step(took_s)
-        self._tally.note_took(took_s)
+        self._threads.note(took_s)
 
     def _set_back(self, prompt: PromptTexts) -> None:
         """Gives back what a prompt holds; it goes on where it was when there is room."""
