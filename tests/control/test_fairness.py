@@ -117,6 +117,28 @@ def test_as_a_round_begins_accounts_get_their_turns_a_few_at_a_time() -> None:
     assert round_of(turns) == list("abcde")
 
 
+class Key:
+    """Of one that waits. Counts how often any was looked for."""
+
+    asked = 0
+
+    def __hash__(self) -> int:
+        Key.asked += 1
+        return id(self)
+
+
+def test_a_round_begins_without_those_that_have_been_launched() -> None:
+    turns: Turns[Key] = Turns()
+    for number in range(100):
+        turns.put(key := Key(), "ada", (number,), key)
+    while (launched := turns.take(lambda _: 0.0)) is not None:
+        turns.drop(launched)
+    turns.begin_round()
+    Key.asked = 0
+    turns.rank(lambda _: 0.0, most=1)
+    assert Key.asked <= 2, "of the last one alone it is not known yet"
+
+
 CALLS = ["put", "drop", "take", "round", "rank"]
 
 

@@ -230,7 +230,7 @@ async def test_a_model_larger_than_one_device_is_laid_on_as_few_as_hold_it(make_
         assert control.places(await control.up(TWIN, min=1)) == ["gpu cuda:0"]
         managed = await control.up(SMALL, min=1)
         assert control.places(managed) == ["gpu cuda:1 cuda:2"]
-        devices = control.plane.figures().nodes["gpu"].devices
+        devices = (await control.plane.figures()).nodes["gpu"].devices
         share_bytes = Need(0, 20 * GIB).share_bytes(2)
         assert [each.reserved for each in devices.values()] == [6 * GIB, share_bytes, share_bytes]
         assert share_bytes == 10 * GIB + DEVICE_CONTEXT_BYTES // 2
@@ -309,7 +309,7 @@ async def test_what_is_on_a_device_that_is_taken_out_moves_to_another_one(make_c
         await control.until(lambda: list(managed.replicas) != [old.id] and len(managed.replicas) == 1)
         assert control.places(managed) == ["gpu cuda:1"]
         assert any("its device cuda:0 is emptied" in line for line in await control.events())
-        devices = control.plane.figures().nodes["gpu"].devices
+        devices = (await control.plane.figures()).nodes["gpu"].devices
         assert [(each.accepting, each.replicas) for each in devices.values()] == [(False, 0), (True, 1)]
 
         twin = await control.put(TWIN)
@@ -450,8 +450,21 @@ async def test_replicas_leave_a_node_that_is_emptied_once_others_are_ready(make_
 
         assert control.places(managed) == ["b"]
         assert any("its node is emptied" in line for line in await control.events())
-        figures = control.plane.figures().nodes["a"]
+        figures = (await control.plane.figures()).nodes["a"]
         assert (figures.accepting, figures.replicas) == (False, 0)
+
+
+async def test_only_what_a_node_runs_is_looked_at_when_it_is_emptied(make_control: MakeControl) -> None:
+    async with make_control(nodes=nodes(ONE, ONE)) as control:
+        managed = [await control.up(SMALL, min=1), await control.up(TWIN, min=1)]
+        await control.settle()
+        control.step()
+        for accepting in (False, True):
+            await control.plane.take_launches("a", accepting=accepting)
+            control.reconciler._note_emptied()
+            there = [each.cluster.id for each in managed if control.places(each) == ["a"]]
+            assert control.work.take(control.clock.monotonic(), most=9) == there
+            assert len(there) == 1
 
 
 async def test_what_fits_nowhere_else_stays_on_a_node_that_is_emptied(make_control: MakeControl) -> None:

@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
+from modelyard.control import plane
 from modelyard.control.placement import Never, Placed, Wait
 from modelyard.control.replicas import BootSettings
 from modelyard.errors import ModelyardError, UnknownCluster
 from modelyard.units import GIB
-from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, MakeControl
+from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, TWIN, MakeControl
 
 ROOM = BootSettings(max_batch=3, reserve_bytes=2 * SMALL_BYTES, limit_bytes=5 * SMALL_BYTES, billed=False)
 
@@ -85,3 +86,19 @@ async def test_memory_that_is_reserved_is_nobody_elses_until_it_is_released(make
         for _ in range(2):
             await control.plane.release_memory("an export")
         assert isinstance(await control.plane.reserve_memory("another", 2 * GIB), Placed)
+
+
+async def test_others_have_their_turns_while_all_clusters_are_gone_through(
+    make_control: MakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plane, "LOOKED_AT_ONCE", 1)
+    async with make_control() as control:
+        for model_id in (SMALL, TWIN):
+            await control.up(model_id)
+        for look in (control.plane.overview, control.plane.figures, control.plane.nodes, control.plane.replicas):
+            looking = asyncio.create_task(look())
+            turned = 0
+            while not looking.done():
+                turned += 1
+                await asyncio.sleep(0)
+            assert turned > 2, look

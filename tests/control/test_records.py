@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from modelyard.accounts.ledger import lines
+from modelyard.control import reconciler
 from modelyard.control.records import Records
 from modelyard.control.states import ReplicaState
 from modelyard.errors import ClusterOff, NoCapacity
@@ -111,6 +112,23 @@ async def test_inferences_are_counted_in_the_store(make_control: MakeControl) ->
         control.step(after_s=10)
         await control.journal.flush()
         assert control.store.clusters.list()[0].inferences == 3
+
+
+async def test_of_many_that_were_asked_each_step_counts_some(
+    make_control: MakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "COUNTED_PER_STEP", 1)
+    async with make_control() as control:
+        for model_id in (SMALL, TWIN, THIRD):
+            await control.up(model_id)
+            await (await control.ask(model_id)).done()
+        control.step()
+        for counted in range(1, 4):
+            control.changed.clear()
+            control.step(after_s=2 * (counted == 1))
+            await control.journal.flush()
+            assert sum(each.inferences for each in control.store.clusters.list()) == counted
+            assert control.changed.is_set() == (counted < 3)
 
 
 async def test_a_close_ends_every_life_and_refuses_who_waits(make_control: MakeControl) -> None:

@@ -7,12 +7,16 @@ import random
 
 import pytest
 
+from modelyard.control.holdings import Holdings
 from modelyard.control.placement import Placed, Wait
 from modelyard.control.policy import Policy
-from modelyard.control.replicas import ManagedCluster
+from modelyard.control.replicas import ManagedCluster, Replica
+from modelyard.control.routes import Route
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.control.urgency import COMPANY, COMPANY_S, PATIENCE
 from modelyard.engine.base import Need, Node, Place
+from modelyard.records.clusters import Capacity, Cluster
+from tests.clock import START, HandClock
 from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, ControlPlane, MakeControl
 
 ONE, TWO, THREE = SMALL_BYTES, 2 * SMALL_BYTES, 3 * SMALL_BYTES
@@ -254,6 +258,20 @@ async def test_nobody_waits_for_ever_behind_those_for_which_more_requests_wait(m
             await request.done()
 
 
+def test_of_those_that_have_waited_long_at_the_same_moment_some_are_noted_in_each_turn() -> None:
+    clock = HandClock()
+    active: dict[str, ManagedCluster] = {}
+    holdings = Holdings(active, clock)
+    for name in "abcde":
+        cluster = Cluster(name, "ada", f"org/{name}", Capacity(1, 1, 1), 60, True, START, START)
+        managed = active[name] = ManagedCluster(cluster, Route(name), 1, boot_s=1.0)
+        managed.replicas[name] = Replica(name, since=clock.monotonic())
+        holdings.note(managed)
+    assert holdings.note_urgent(clock.monotonic(), most=2), "none has yet"
+    clock.advance(10)
+    assert [holdings.note_urgent(clock.monotonic(), most=2) for _ in range(3)] == [False, False, True]
+
+
 async def one_boots_and_one_waits(control: ControlPlane, boot_s: float = 1.0) -> tuple[ManagedCluster, ManagedCluster]:
     """A cluster that is idle and the only one to leave, and another one for which a single request waits, whose last
     boot took so long; a third one boots meanwhile."""
@@ -338,7 +356,7 @@ async def test_whatever_happens_memory_and_bounds_hold_and_the_ledger_is_in_orde
         lives = await control.ledger()
         assert {life.id for life in lives} == {spec.replica_id for spec in control.engine.launched}
         assert all(life.ended_at is not None and life.created_at <= life.ended_at for life in lives)
-        assert control.routes.totals(control.desired.by_id).total == 0
+        assert not any(managed.route.load().total for managed in control.desired.all())
         assert control.engine.sightings() == {}
 
 
@@ -398,11 +416,11 @@ async def test_a_program_that_a_boot_needs_has_the_idle_leave_for_it(make_contro
         await control.until(kept.is_set)
         assert control.states(idle) == []
         assert control.ready(busy)
-        (node,) = control.plane.figures().nodes.values()
+        (node,) = (await control.plane.figures()).nodes.values()
         assert node.reserved == control.reserved_bytes() + ONE <= node.budget
         ended.set()
         await making
-        (node,) = control.plane.figures().nodes.values()
+        (node,) = (await control.plane.figures()).nodes.values()
         assert node.reserved == control.reserved_bytes()
 
 

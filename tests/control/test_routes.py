@@ -588,18 +588,19 @@ async def test_every_request_and_every_answer_is_activity() -> None:
     assert bench.route.last_activity == bench.clock.monotonic()
 
 
-async def test_the_totals_are_those_of_all_clusters() -> None:
+async def test_what_a_cluster_has_to_do_is_its_own() -> None:
     bench = Bench()
     bench.publish(a=1)
     held = await bench.acquire()
-    other = asyncio.create_task(bench.routes.acquire(bench.routes.ensure("cl_2"), 30))
+    second = bench.routes.ensure("cl_2")
+    other = asyncio.create_task(bench.routes.acquire(second, 30))
     await turns()
-    assert bench.routes.totals([CLUSTER, "cl_2"]) == Load(in_flight=1, queued=1)
+    assert (bench.route.load(), second.load()) == (Load(in_flight=1), Load(queued=1))
     bench.release(held)
     bench.routes.remove("cl_2", ClusterOff("deleted"))
     with pytest.raises(ClusterOff):
         await other
-    assert bench.routes.totals([CLUSTER]) == Load()
+    assert (bench.route.load(), second.load()) == (Load(), Load())
 
 
 async def test_counters_are_exactly_zero_after_ten_thousand_random_operations() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelyard.control.placement import MemoryHolder
 from modelyard.control.replicas import BootSettings
-from modelyard.control.tallies import MemoryUse, ModelLoad, NodeMemory, ReplicaTally, add_loads, memory_of
+from modelyard.control.tallies import MemorySums, MemoryUse, ModelLoad, NodeMemory, ReplicaTally, add_loads
 from modelyard.engine.base import Device, Node, Place
 from modelyard.engine.link import Link, ReplicaLink
 from modelyard.protocol import CacheUse, Work
@@ -22,8 +22,13 @@ NONE = [0] * (len(BATCH_SIZES) + 1)
 
 def test_all_that_is_reserved_on_a_node_is_counted() -> None:
     jobs = [MemoryHolder(name, name, 10, None, place=Place("here")) for name in ("one", "two")]
-    found = memory_of([Node("here", 100), Node("there", 50)], [], jobs, {})
-    assert found == {"here": NodeMemory(100, 20, 0), "there": NodeMemory(50, 0, 0)}
+    sums = MemorySums({})
+    for job in jobs:
+        sums.add_other(job)
+    assert sums.of([Node("here", 100), Node("there", 50)]) == {
+        "here": NodeMemory(100, 20, 0),
+        "there": NodeMemory(50, 0, 0),
+    }
 
 
 async def test_what_lies_on_devices_is_told_of_each(make_control: MakeControl) -> None:
@@ -34,7 +39,10 @@ async def test_what_lies_on_devices_is_told_of_each(make_control: MakeControl) -
     async with make_control(nodes=[node], measured=measured) as control:
         control.engine.replica_device_bytes = 4 * GIB
         managed = await control.up()
-        found = memory_of([node], [managed], [on_two], control.engine.sightings())["gpu"]
+        sums = MemorySums(control.engine.sightings())
+        sums.add(managed)
+        sums.add_other(on_two)
+    found = sums.of([node])["gpu"]
     assert (found.budget, found.reserved, found.replicas) == (8 * GIB, SMALL_BYTES + 5, 1)
     assert found.devices == {
         "cuda:0": MemoryUse(10 * GIB, 6 * GIB + SHARE, 4 * GIB, True, 1),
@@ -49,9 +57,9 @@ async def answer(link: ReplicaLink) -> None:
     assert await link.ping(DEADLINE_S)
 
 
-def tally_of(control: ControlPlane) -> tuple[list[int], float]:
+async def tally_of(control: ControlPlane) -> tuple[list[int], float]:
     """The batches of SMALL's replicas by size, and the requests in them."""
-    batches = dict(control.plane.figures().tallies.replicas.items())[SMALL].batches
+    batches = dict((await control.plane.figures()).tallies.replicas.items())[SMALL].batches
     return batches.counts, batches.total
 
 
@@ -62,11 +70,11 @@ async def test_batches_are_counted_once_and_outlive_their_replica(make_control: 
         assert replica.link is not None
         await answer(replica.link)
         for _ in range(2):
-            assert tally_of(control) == ([1, *NONE[1:]], 1)
+            assert await tally_of(control) == ([1, *NONE[1:]], 1)
         await answer(replica.link)
         control.engine.die(replica.id)
         await control.until(lambda: replica.id not in managed.replicas)
-        assert tally_of(control) == ([2, *NONE[1:]], 2)
+        assert await tally_of(control) == ([2, *NONE[1:]], 2)
 
 
 async def test_the_batches_of_a_jobs_worker_are_not_counted(make_control: MakeControl) -> None:
@@ -75,7 +83,7 @@ async def test_the_batches_of_a_jobs_worker_are_not_counted(make_control: MakeCo
         target = await control.acquire(trial.route)
         await answer(target.link)
         control.routes.release(trial.route, target)
-        assert tally_of(control) == (NONE, 0)
+        assert await tally_of(control) == (NONE, 0)
 
 
 def test_counts_that_shrink_add_nothing() -> None:

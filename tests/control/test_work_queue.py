@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from modelyard.control.work_queue import WorkQueue
+from modelyard.control.work_queue import DUE_AT_ONCE, WorkQueue
 from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, ControlPlane, MakeControl
 from tests.control.test_funds import SPENT
 from tests.control.test_room import shuffle
@@ -46,6 +46,19 @@ def test_after_a_look_only_what_is_due_then_counts() -> None:
     work.set_due("b", None)
     assert work.take(7.0, most=9) == []
     assert work.take(8.0, most=9) == ["a"]
+
+
+def test_of_those_that_are_due_together_a_part_is_taken_in_each_turn() -> None:
+    work, names = WorkQueue(), [str(number) for number in range(2 * DUE_AT_ONCE)]
+    for name in names:
+        work.add_at(name, 5.0)
+    taken = list(work.take(5.0, most=len(names)))
+    assert len(taken) == DUE_AT_ONCE
+    assert work.changed.is_set(), "more are due"
+    work.changed.clear()
+    taken += work.take(5.0, most=len(names))
+    assert sorted(taken) == sorted(names)
+    assert not work.changed.is_set()
 
 
 def test_who_is_gone_is_not_taken() -> None:

@@ -33,11 +33,11 @@ async def test_a_minute_is_written_once_it_is_over(make_control: MakeControl) ->
         tallies.note("v2", SMALL, 503, 1.0, None, control.account)
         tallies.note("v2", SMALL, 429, 1.0, None, control.account)
         tallies.note("v2", SMALL, 200, 0.02, Usage(), control.other_account)
-        recorder.look()
+        await recorder.look()
         assert await written(control) == []
 
         control.clock.advance(60)
-        recorder.look()
+        await recorder.look()
 
         (point,) = await written(control)
         assert (point.at, point.requests, point.failed, point.waited_us) == (START, 3, 1, 4000)
@@ -54,7 +54,7 @@ async def test_what_is_idle_leaves_no_row(make_control: MakeControl) -> None:
         recorder = recorder_of(control, InferenceTallies())
         unwritten = control.journal.unwritten
         for _ in range(3):
-            recorder.look()
+            await recorder.look()
             recorder.write()
         assert control.journal.unwritten == unwritten
         assert await written(control) == []
@@ -67,10 +67,10 @@ async def test_the_most_that_waited_and_an_eviction_are_seen(make_control: MakeC
         held_bytes = control.reserved_bytes()
         waiting = [await control.ask(TWIN) for _ in range(3)]
         control.step()
-        recorder.look()
+        await recorder.look()
         for each in waiting:
             await each.done()
-        recorder.look()
+        await recorder.look()
         recorder.write()
         (point,) = await written(control, TWIN)
         assert point.queued == 3
@@ -88,7 +88,7 @@ async def test_an_hour_that_is_over_is_rolled_up(make_control: MakeControl) -> N
         for _ in range(62):
             tallies.note("v2", SMALL, 200, 0.02, Usage(), control.account)
             control.clock.advance(60)
-            recorder.look()
+            await recorder.look()
         (hour,) = await written(control, step_s=HOUR_S)
         assert (hour.at, hour.requests) == (START, 60)
 

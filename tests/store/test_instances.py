@@ -1,3 +1,4 @@
+import gc
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -6,8 +7,10 @@ from sqlalchemy.exc import StatementError
 
 from modelyard.errors import NotFound
 from modelyard.records.accounts import Account
-from modelyard.store import Store
+from modelyard.store import Store, instances
 from tests.store.samples import OTHER_SERVER, SERVER, at, life
+
+REPEATED = 5
 
 
 def test_a_life_is_listed_as_it_was_entered(store: Store, account: Account) -> None:
@@ -91,6 +94,36 @@ def test_heartbeat_reaches_the_named_lives_and_never_goes_back(store: Store, acc
     store.instances.heartbeat([], at(90))
 
     assert [instance.heartbeat_at for instance in store.instances.list_open()] == [at(60), at(60), at(2)]
+
+
+def test_any_number_of_lives_are_noted_at_once(store: Store, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instances, "BEATING_AT_ONCE", 2)
+    lives = [life(account, n) for n in range(5)]
+    for instance in lives:
+        store.instances.open(instance)
+    store.instances.heartbeat({each.id for each in lives}, at(60))
+    assert {each.heartbeat_at for each in store.instances.list_open()} == {at(60)}
+
+
+def test_a_life_leaves_nothing_behind_that_only_the_collector_finds(store: Store, account: Account) -> None:
+    def live(begin: float) -> None:
+        instance = life(account, begin)
+        store.instances.open(instance)
+        store.instances.update(instance.id, started_at=at(begin), pid=1)
+        store.instances.update(instance.id, ready_at=at(begin), heartbeat_at=at(begin))
+        store.instances.heartbeat([instance.id], at(begin + 1))
+        assert store.instances.end(instance.id, at(begin + 2), "idle")
+
+    live(0)
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(REPEATED):
+            live(number)
+        found = gc.collect()
+    finally:
+        gc.enable()
+    assert found < REPEATED
 
 
 def test_unknown_life(store: Store, account: Account) -> None:

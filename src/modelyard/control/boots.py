@@ -46,6 +46,8 @@ LAUNCHES_PER_TURN = 2
 """As many as take about a third of a millisecond; the others wait for the next turn."""
 RANKED_PER_TURN = 25
 """Accounts whose turns are found in one turn of the loop, as a round begins: about a fifth of a millisecond."""
+URGENT_PER_TURN = 20
+"""Clusters whose replicas have waited for so long by now that they go first, of which one turn takes note."""
 PLACING_S = 0.0002
 """After which those that wait for room wait for the next turn, whatever became of the others."""
 
@@ -164,7 +166,8 @@ class Boots:
     def _place_in_turn(self, now: float) -> None:
         this = self._round
         room = self._room(now, this.claimed)
-        self._holdings.note_urgent(now)
+        if not self._holdings.note_urgent(now, URGENT_PER_TURN):
+            self._wake()
         if not self._holdings.rank_queued(self._share_of, RANKED_PER_TURN):
             return self._wake()
         this.turns += 1

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from modelyard.clock import Clock
 from modelyard.control.faults import contained
+from modelyard.control.pauses import with_pauses
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations
 from modelyard.control.replicas import BootSettings, ManagedCluster
@@ -140,10 +141,8 @@ class DesiredState:
                 await asyncio.sleep(self._policy.read_again_s)
 
     async def _take_up(self, changes: ChangedClusters) -> None:
-        for done, cluster in enumerate(changes.changed, 1):
+        async for cluster in with_pauses(changes.changed, TAKEN_UP_AT_ONCE):
             self._take_up_cluster(cluster)
-            if done % TAKEN_UP_AT_ONCE == 0:
-                await asyncio.sleep(0)
         for cluster_id in changes.deleted if changes.ids is None else self._stored_ids() - changes.ids:
             if cluster_id in self.by_id:
                 self.remove(cluster_id)

@@ -59,8 +59,11 @@ class Line:
     in_order: bool = True
     round: int = 0
 
-    def take(self) -> None:
-        """The first has been taken."""
+    def take(self, waits: Callable[[Mark], bool]) -> None:
+        """The first has been taken. The one before, if it does not wait any more, is forgotten: what a round began with
+        of those that have been launched since would all be passed over at once in the next."""
+        if self.taken and not waits(self.taken[-1]):
+            self.taken.pop()
         mark = heapq.heappop(self.waiting)
         self.in_order = self.in_order and (not self.taken or self.taken[-1] < mark)
         self.taken.append(mark)
@@ -140,7 +143,7 @@ class Turns(Generic[T]):
             if (share_of(account_id), first[0], account_id) > turn:  # it holds more by now, or its next can wait
                 self._rank(account_id, share_of)
                 continue
-            line.take()
+            line.take(self._waits)
             heapq.heappush(self._turns, turn)
             return self._waiting[first[2]].item
         return None
@@ -159,9 +162,12 @@ class Turns(Generic[T]):
     def _first(self, line: Line) -> Mark | None:
         """The most urgent that is to be taken in this round."""
         while line.waiting:
-            mark = line.waiting[0]
-            known = self._waiting.get(mark[2])
-            if known is not None and known.number == mark[1]:
-                return mark
+            if self._waits(line.waiting[0]):
+                return line.waiting[0]
             heapq.heappop(line.waiting)
         return None
+
+    def _waits(self, mark: Mark) -> bool:
+        """Whether it is the mark of one that waits, put there last."""
+        known = self._waiting.get(mark[2])
+        return known is not None and known.number == mark[1]

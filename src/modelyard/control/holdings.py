@@ -167,18 +167,22 @@ class Holdings:
         """The models of those that wait, by id."""
         return self._models.keys()
 
-    def note_urgent(self, now: float) -> None:
-        """Those that have waited long by now go first."""
-        urgent = []
-        while self._patient and self._patient[0][0] <= now:
-            urgent.append(heapq.heappop(self._patient)[2])
-        for cluster_id in urgent:
+    def note_urgent(self, now: float, most: int) -> bool:
+        """Those that have waited long by now go first, of so many clusters; whether that is all of them."""
+        for _ in range(most):
+            if not self._are_urgent(now):
+                return True
+            cluster_id = heapq.heappop(self._patient)[2]
             if (managed := self._active.get(cluster_id)) is not None:
                 self.note(managed)
                 waiting = self._queued.get(cluster_id, {}).values()
                 later = [at for each in waiting if (at := becomes_urgent_at(managed, each)) > now]
                 if later:  # a boot has taken longer meanwhile
                     heapq.heappush(self._patient, (min(later), next(self._puts), cluster_id))
+        return not self._are_urgent(now)
+
+    def _are_urgent(self, now: float) -> bool:
+        return bool(self._patient) and self._patient[0][0] <= now
 
     def rank_queued(self, share_of: Callable[[str], float], most: int) -> bool:
         """Finds the turns of so many of the accounts that wait; whether all have one, so that `take_queued` takes no

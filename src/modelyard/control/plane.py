@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from modelyard.control.clusters import Report
 from modelyard.control.logs import log_folder
 from modelyard.control.parts import Parts
+from modelyard.control.pauses import with_pauses
 from modelyard.control.placement import Never, Placed, Placement
 from modelyard.control.preparation import Prepared, fetch_all
 from modelyard.control.replicas import BootSettings, ManagedCluster
@@ -25,11 +26,12 @@ from modelyard.control.tallies import (
     ClusterLoad,
     Eviction,
     Figures,
+    MemorySums,
+    ModelLoad,
     NodeMemory,
     ReplicaUse,
-    cluster_loads_of,
-    loads_of,
-    memory_of,
+    add_load,
+    load_of,
     replicas_of,
 )
 from modelyard.engine.base import Need, OnStep, ReplicaLog
@@ -44,6 +46,8 @@ TRIAL_TIMEOUT_S = 365 * 24 * 3600
 """A trial is ended by who began it, never for being idle."""
 TRIAL_ENDS_S = 10.0
 """How long a trial's worker may take to end."""
+LOOKED_AT_ONCE = 50
+"""Clusters after which requests come first again, where all are gone through: half a millisecond at most."""
 POLL_S = 0.5
 """How soon memory is seen that has become free."""
 
@@ -135,42 +139,62 @@ class Plane(InferencePlane):
         await self._parts.reconciler.close()
         await self._preparations.close()
 
-    def overview(self) -> Overview:
-        """What everything together is doing."""
-        load = self._parts.routes.totals(self._desired.active)
-        return Overview(self._parts.engine.warm, load.in_flight, load.queued, self._desired.count())
+    def _active(self) -> AsyncIterator[ManagedCluster]:
+        """The clusters that have something, or something to do; others of the loop have their turns meanwhile."""
+        return with_pauses(list(self._desired.active.values()), LOOKED_AT_ONCE)
 
-    def figures(self) -> Figures:
+    async def overview(self) -> Overview:
+        """What everything together is doing."""
+        in_flight = queued = 0
+        async for managed in self._active():
+            load = managed.route.load()
+            in_flight += load.in_flight
+            queued += load.queued
+        return Overview(self._parts.engine.warm, in_flight, queued, self._desired.count())
+
+    async def figures(self) -> Figures:
         """What everything is doing and has done, in numbers."""
-        parts, active = self._parts, list(self._desired.active.values())
-        for managed in active:
+        parts = self._parts
+        models: dict[str, ModelLoad] = {}
+        async for managed in self._active():
             for replica in managed.replicas.values():
                 parts.records.work(managed, replica)
+            if not managed.temporary:
+                add_load(models, managed)
         return Figures(
             warm=parts.engine.warm,
             clusters=self._desired.count(),
-            models=loads_of(managed for managed in active if not managed.temporary),
-            nodes=self.nodes(),
+            models=models,
+            nodes=await self.nodes(),
             unwritten=parts.journal.unwritten,
             lag_s=parts.journal.lag_s(),
             tallies=parts.records.tallies,
         )
 
-    def cluster_loads(self) -> Sequence[ClusterLoad]:
+    async def cluster_loads(self) -> AsyncIterator[ClusterLoad]:
         """What every account's clusters are doing, of those that have a replica or a request."""
-        return cluster_loads_of(managed for managed in self._desired.active.values() if not managed.temporary)
+        async for managed in self._active():
+            if not managed.temporary and (load := load_of(managed)) is not None:
+                yield load
 
     # --- nodes ---
 
-    def nodes(self) -> Mapping[str, NodeMemory]:
+    async def nodes(self) -> Mapping[str, NodeMemory]:
         """By node, what replicas may hold there, and what they do."""
-        parts = self._parts
-        clusters = list(self._desired.active.values())
-        return memory_of(parts.engine.nodes(), clusters, parts.boots.held, parts.engine.sightings())
+        sums = MemorySums(self._parts.engine.sightings())
+        for other in self._parts.boots.held:
+            sums.add_other(other)
+        async for managed in self._active():
+            sums.add(managed)
+        return sums.of(self._parts.engine.nodes())
 
-    def replicas(self) -> Sequence[ReplicaUse]:
-        """Every replica there is, of whichever account, those of jobs too."""
-        return replicas_of(list(self._desired.active.values()), self._parts.engine.sightings())
+    async def replicas(self) -> Sequence[ReplicaUse]:
+        """Every replica there is, of whichever account, those of jobs too; those of one cluster together."""
+        sightings = self._parts.engine.sightings()
+        found: list[ReplicaUse] = []
+        async for managed in self._active():
+            found += replicas_of(managed, sightings)
+        return found
 
     def evictions(self) -> Sequence[Eviction]:
         """The newest replicas of this server's that had to leave for others, the last one last."""
@@ -237,7 +261,7 @@ class Plane(InferencePlane):
 
     async def find_replicas(self, account_id: str, model_id: str) -> Sequence[ReplicaUse]:
         """A cluster's replicas. Raises UnknownCluster."""
-        return replicas_of([self._clusters.get(account_id, model_id)], self._parts.engine.sightings())
+        return replicas_of(self._clusters.get(account_id, model_id), self._parts.engine.sightings())
 
     @property
     def events_written(self) -> int:

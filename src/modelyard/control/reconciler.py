@@ -40,6 +40,8 @@ REST_PER_STEP = 4
 """After a step the loop rests this many times as long as the step took, so that requests, which wake it, come first."""
 LOOKS_PER_STEP = 8
 """Clusters that one step looks at, the others wait for the next one: about half a millisecond."""
+COUNTED_PER_STEP = 50
+"""Clusters that were asked, whose requests one step counts: a quarter of a millisecond at most."""
 SWEEP_S = 30.0
 """How often that begins anew at most."""
 SWEPT_PER_TICK = 20
@@ -203,19 +205,21 @@ class Reconciler:
         if now - self._heartbeat_at >= self._policy.heartbeat_s:
             self._heartbeat_at = now
             self._heartbeat()
-        if now - self._count_at >= self._policy.count_s:
+        if now - self._count_at >= self._policy.count_s and self._count_asked():
             self._count_at = now
-            self._count_asked()
 
     # --- STEP 1: who is looked at ---
 
     def _note_emptied(self) -> None:
-        """Which nodes and devices are emptied; where those are others than before, all that may have some there is."""
-        emptied = self._holdings.know(self._engine.nodes()).emptied
-        if emptied != self._emptied:
-            self._emptied = emptied
-            for cluster_id in self._desired.active:
-                self._work.add(cluster_id)
+        """Which nodes and devices are emptied; where those are others than before, all that have some there are looked
+        at."""
+        machines = self._holdings.know(self._engine.nodes())
+        if machines.emptied != self._emptied:
+            changed = {place.node for place in machines.emptied ^ self._emptied}
+            self._emptied = machines.emptied
+            nodes = [node for node in machines.nodes if node.name in changed]
+            for managed in self._holdings.clusters_at(nodes, None):
+                self._work.add(managed.cluster.id)
 
     def _add_unnoticed(self) -> None:
         """Those whose account's funds have changed, and some of all there are, in turn: should something ever happen to
@@ -308,14 +312,18 @@ class Reconciler:
     def _heartbeat(self) -> None:
         self._records.alive(list(self._engine.sightings()))  # what has ended is forgotten by now
 
-    def _count_asked(self) -> None:
-        """Counts those that were asked. One without replicas may be at rest from now on."""
-        asked = list(self._observation.uncounted.values())
-        self._observation.uncounted.clear()
+    def _count_asked(self) -> bool:
+        """Counts those that were asked, as many as one step may; whether that is all of them. One without replicas may
+        be at rest from now on."""
+        uncounted = self._observation.uncounted
+        asked = [uncounted.pop(each) for each in list(islice(uncounted, COUNTED_PER_STEP))]
         self._count_inferences(asked)
         for managed in asked:
             if not managed.replicas:
                 self._work.add(managed.cluster.id)
+        if uncounted:
+            self._work.wake()
+        return not uncounted
 
     def _count_inferences(self, clusters: Iterable[ManagedCluster]) -> None:
         counts = {}

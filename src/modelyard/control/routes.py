@@ -164,11 +164,6 @@ class Routes(Slots):
             route = self._routes[cluster_id] = Route(cluster_id, last_activity=self._clock.monotonic())
         return route
 
-    def totals(self, cluster_ids: Iterable[str]) -> Load:
-        """The load of these together."""
-        loads = [self._routes[cluster_id].load() for cluster_id in cluster_ids]
-        return Load(sum(load.in_flight for load in loads), sum(load.queued for load in loads))
-
     async def acquire(self, route: Route, deadline_s: float) -> Target:
         """See Slots."""
         return self.take(route) or await self._wait(route, route.waiting, self.enqueue(route, deadline_s))

@@ -10,7 +10,7 @@ from datetime import datetime
 from modelyard.control.placement import MemoryHolder
 from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.states import ReplicaState
-from modelyard.engine.base import Need, Node, Place, Sighting
+from modelyard.engine.base import Device, Need, Node, Place, Sighting
 from modelyard.protocol import CacheUse, Work
 from modelyard.tallies import BATCH_SIZES, ByLabel, Histogram
 
@@ -139,37 +139,28 @@ class Figures:
     tallies: Tallies
 
 
-def loads_of(clusters: Iterable[ManagedCluster]) -> dict[str, ModelLoad]:
-    """By model, those that have a replica or a request."""
-    found: dict[str, ModelLoad] = {}
-    for managed in clusters:
-        load, states = managed.route.load(), Counter(str(state) for state in managed.states())
-        if states or load.in_flight or load.queued:
-            own = ModelLoad(load.in_flight, load.queued, states, cache_of(managed))
-            before = found.get(managed.cluster.model_id)
-            found[managed.cluster.model_id] = own if before is None else add_loads(before, own)
-    return found
+def add_load(found: dict[str, ModelLoad], managed: ManagedCluster) -> None:
+    """Adds a cluster that has a replica or a request to what is found of each model."""
+    load, states = managed.route.load(), Counter(str(state) for state in managed.states())
+    if states or load.in_flight or load.queued:
+        own = ModelLoad(load.in_flight, load.queued, states, cache_of(managed))
+        before = found.get(managed.cluster.model_id)
+        found[managed.cluster.model_id] = own if before is None else add_loads(before, own)
 
 
-def cluster_loads_of(clusters: Iterable[ManagedCluster]) -> list[ClusterLoad]:
-    """Of each that has a replica or a request."""
-    found = []
-    for managed in clusters:
-        load = managed.route.load()
-        if managed.replicas or load.total:
-            placed = [each for each in managed.replicas.values() if each.place is not None]
-            memory_bytes = sum(each.reserved_bytes + each.reserved_device_bytes for each in placed)
-            cluster = managed.cluster
-            found.append(
-                ClusterLoad(
-                    cluster.account_id, cluster.model_id, load.in_flight, load.queued, len(placed), memory_bytes
-                )
-            )
-    return found
+def load_of(managed: ManagedCluster) -> ClusterLoad | None:
+    """None: it has no replica and no request."""
+    load = managed.route.load()
+    if not managed.replicas and not load.total:
+        return None
+    placed = [each for each in managed.replicas.values() if each.place is not None]
+    memory_bytes = sum(each.reserved_bytes + each.reserved_device_bytes for each in placed)
+    cluster = managed.cluster
+    return ClusterLoad(cluster.account_id, cluster.model_id, load.in_flight, load.queued, len(placed), memory_bytes)
 
 
-def replicas_of(clusters: Iterable[ManagedCluster], sightings: Mapping[str, Sighting]) -> list[ReplicaUse]:
-    """Every replica, those of one cluster together, the oldest first."""
+def replicas_of(managed: ManagedCluster, sightings: Mapping[str, Sighting]) -> list[ReplicaUse]:
+    """A cluster's, the oldest first."""
     return [
         ReplicaUse(
             replica.id,
@@ -181,7 +172,6 @@ def replicas_of(clusters: Iterable[ManagedCluster], sightings: Mapping[str, Sigh
             held_by(replica, sightings),
             managed.route.in_flight(replica.id),
         )
-        for managed in clusters
         for replica in managed.replicas.values()
     ]
 
@@ -214,45 +204,55 @@ def add_caches(caches: Sequence[CacheUse]) -> CacheUse | None:
     )
 
 
-def memory_of(
-    nodes: Iterable[Node],
-    clusters: Iterable[ManagedCluster],
-    others: Iterable[MemoryHolder],
-    sightings: Mapping[str, Sighting],
-) -> dict[str, NodeMemory]:
-    """By node. `others`: what has memory reserved and is no replica."""
-    reserved: Counter[Place] = Counter()
-    held: Counter[Place] = Counter()
-    replicas: Counter[Place] = Counter()
-    for other in others:
+class MemorySums:
+    """What is reserved and held on nodes and devices, of those that were added."""
+
+    def __init__(self, sightings: Mapping[str, Sighting]) -> None:
+        """`sightings`: of all replicas, by id."""
+        self._sightings = sightings
+        self._reserved: Counter[Place] = Counter()
+        self._held: Counter[Place] = Counter()
+        self._replicas: Counter[Place] = Counter()
+
+    def add_other(self, other: MemoryHolder) -> None:
+        """Adds what has memory reserved and is no replica."""
         if other.place is not None:
-            reserved += shares_of(other.place, other.need)
-    for replica in (each for managed in clusters for each in managed.replicas.values()):
-        if replica.place is not None:
-            need = Need(replica.reserved_bytes, replica.reserved_device_bytes)
-            reserved += shares_of(replica.place, need)
-            held += shares_of(replica.place, held_by(replica, sightings))
-            replicas.update(shares_of(replica.place, need).keys())
-    return {
-        node.name: NodeMemory(
-            node.memory_bytes,
-            reserved[Place(node.name)],
-            held[Place(node.name)],
-            node.accepting,
-            replicas[Place(node.name)],
-            {
-                device.name: MemoryUse(
-                    device.memory_bytes, reserved[one], held[one], node.accepting and device.accepting, replicas[one]
-                )
-                for device in node.devices
-                for one in (Place(node.name, (device.name,)),)
-            },
+            self._reserved.update(shares_of(other.place, other.need))
+
+    def add(self, managed: ManagedCluster) -> None:
+        """Adds a cluster's replicas."""
+        for replica in managed.replicas.values():
+            if replica.place is not None:
+                need = Need(replica.reserved_bytes, replica.reserved_device_bytes)
+                self._reserved.update(shares_of(replica.place, need))
+                self._held.update(shares_of(replica.place, held_by(replica, self._sightings)))
+                self._replicas.update(replica.place.parts)
+
+    def of(self, nodes: Iterable[Node]) -> dict[str, NodeMemory]:
+        """By node."""
+        return {
+            node.name: NodeMemory(
+                node.memory_bytes,
+                self._reserved[Place(node.name)],
+                self._held[Place(node.name)],
+                node.accepting,
+                self._replicas[Place(node.name)],
+                {
+                    device.name: self._use_of(Place(node.name, (device.name,)), device, node.accepting)
+                    for device in node.devices
+                },
+            )
+            for node in nodes
+        }
+
+    def _use_of(self, place: Place, device: Device, node_accepts: bool) -> MemoryUse:
+        accepting = node_accepts and device.accepting
+        return MemoryUse(
+            device.memory_bytes, self._reserved[place], self._held[place], accepting, self._replicas[place]
         )
-        for node in nodes
-    }
 
 
-def shares_of(place: Place, need: Need) -> Counter[Place]:
+def shares_of(place: Place, need: Need) -> Mapping[Place, int]:
     """What a replica takes up of its node, and of each of its devices."""
     node, *devices = place.parts
-    return Counter({node: need.memory_bytes} | dict.fromkeys(devices, need.share_bytes(len(devices))))
+    return {node: need.memory_bytes} | dict.fromkeys(devices, need.share_bytes(len(devices)))

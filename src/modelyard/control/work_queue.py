@@ -9,6 +9,10 @@ import asyncio
 import heapq
 from collections.abc import Callable, Sequence
 
+DUE_AT_ONCE = 50
+"""Clusters whose time has come that are marked in one turn of the loop: those that were taken up together may be due
+together."""
+
 
 class WorkQueue:
     """Each cluster is in it once, however much happened to it. Accounts take turns; of each, the longest marked cluster
@@ -53,11 +57,7 @@ class WorkQueue:
 
     def take(self, now: float, most: int) -> Sequence[str]:
         """The clusters to look at now, no more than `most`; the others come with the next call."""
-        while self._times and self._times[0][0] <= now:
-            at, cluster_id = heapq.heappop(self._times)
-            if self._due.get(cluster_id) == at:
-                del self._due[cluster_id]
-                self._mark(cluster_id)
+        self._mark_due(now)
         taken: list[str] = []
         while self._turns and len(taken) < most:
             account_id = next(iter(self._turns))
@@ -66,7 +66,7 @@ class WorkQueue:
             del own[cluster_id], self._marked[cluster_id]
             if own:
                 self._turns[account_id] = own
-        if self._marked:
+        if self._marked or self._are_due(now):
             self.changed.set()
         return taken
 
@@ -78,6 +78,18 @@ class WorkQueue:
             if not own:
                 del self._turns[account_id]
         self._due.pop(cluster_id, None)
+
+    def _mark_due(self, now: float) -> None:
+        for _ in range(DUE_AT_ONCE):
+            if not self._are_due(now):
+                return
+            at, cluster_id = heapq.heappop(self._times)
+            if self._due.get(cluster_id) == at:
+                del self._due[cluster_id]
+                self._mark(cluster_id)
+
+    def _are_due(self, now: float) -> bool:
+        return bool(self._times) and self._times[0][0] <= now
 
     def _mark(self, cluster_id: str) -> None:
         if cluster_id not in self._marked:

@@ -10,6 +10,7 @@ from time import monotonic
 from msgspec import structs
 
 from modelyard.control.clusters import Report
+from modelyard.control.pauses import with_pauses
 from modelyard.control.plane import Plane
 from modelyard.control.states import ClusterStatus
 from modelyard.gateway.event_streams import message
@@ -89,15 +90,13 @@ class ClusterWatch:
         if self._read_names is not None and any(each.account_id not in self._names for each in candidates):
             self._names = await asyncio.to_thread(self._read_names)
         changed = []
-        for done, each in enumerate(candidates, 1):
+        async for each in with_pauses(candidates, LOOKED_AT_ONCE):
             report = await self._plane.find(each.account_id, each.model_id)
             if report is not None:  # else it was deleted meanwhile
                 shown = await self._show(report)
                 if not is_same(shown, self._told.get(each.id)):
                     self._told[each.id] = shown
                     changed.append(shown)
-            if done % LOOKED_AT_ONCE == 0:
-                await asyncio.sleep(0)
         return changed
 
     async def _show(self, report: Report) -> Cluster:

@@ -62,7 +62,7 @@ class HealthCalls:
         """That the server answers; to its operator also what it is doing: `warm` once boots are quick."""
         if not await self._is_operator(request):
             return Health(status="ok")
-        return show_health(self._plane.overview(), self._quotas.under_way())
+        return show_health(await self._plane.overview(), self._quotas.under_way())
 
     async def _is_operator(self, request: Request) -> bool:
         address = None if request.client is None else request.client.host

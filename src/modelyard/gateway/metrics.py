@@ -188,7 +188,7 @@ class MetricCalls:
         """All of it, whoever asks. The query's `names` chooses whose names are used. Raises InvalidRequest."""
         names = read_query(request, MetricsQuery).names
         collect = vllm_metrics if names == "vllm" else own_metrics
-        text = await asyncio.to_thread(generate_latest, Page(collect, self._inferences, self._plane.figures()))
+        text = await asyncio.to_thread(generate_latest, Page(collect, self._inferences, await self._plane.figures()))
         return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 

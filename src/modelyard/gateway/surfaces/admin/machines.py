@@ -96,7 +96,7 @@ class MachineCalls:
 
     async def list_nodes(self, request: Request, actor: Actor) -> Answer[Sequence[Node]]:
         """The machines."""
-        return Answer(output=[show_node(name, memory) for name, memory in self._plane.nodes().items()])
+        return Answer(output=[show_node(name, memory) for name, memory in (await self._plane.nodes()).items()])
 
     async def change_node(self, request: Request, actor: Actor) -> Answer[str]:
         """Whether one machine, or one accelerator of it, takes new replicas."""
@@ -113,14 +113,14 @@ class MachineCalls:
 
     async def occupancy(self, request: Request, actor: Actor) -> Answer[Occupancy]:
         """Who holds what."""
-        return Answer(output=self._show())
+        return Answer(output=await self._show())
 
     async def listen(self, request: Request, actor: Actor) -> Response:
         """The same, whenever it has changed."""
         told: list[Occupancy] = []
 
         async def look() -> Sequence[bytes]:
-            shown = self._show()
+            shown = await self._show()
             if told == [shown]:
                 return ()
             told[:] = [shown]
@@ -144,6 +144,6 @@ class MachineCalls:
         )
         return Answer(output=show_history(query.model, points, span, now))
 
-    def _show(self) -> Occupancy:
-        plane = self._plane
-        return show_occupancy(plane.nodes().items(), plane.replicas(), plane.evictions())
+    async def _show(self) -> Occupancy:
+        nodes, replicas = await self._plane.nodes(), await self._plane.replicas()
+        return await asyncio.to_thread(show_occupancy, nodes.items(), replicas, self._plane.evictions())
