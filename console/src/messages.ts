@@ -47,7 +47,7 @@ export const messages = {
     title: "Models",
     all: "All models",
     search: "Search",
-    searchHint: "A part of the name, or org/name of any model of the hub",
+    searchHint: "A part of a name, or org/name on the hub",
     open: "Open",
     task: "Task",
     maxRam: "Memory",

@@ -35,6 +35,7 @@ def console_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
         write(folder / "many" / f"m{number:02}", model())
     write(folder / "odd" / "painter", diffusers())
     write(folder / "odd" / "viewer", model("ViTForImageClassification", "vit"))
+    write(folder / "odd" / "broken", model(model__safetensors=b"cut off"))
     write(folder / "odd" / "licensed", model(readme="---\nlicense: mit\n---\n"))
     hostile = model("Hostile" + HOSTILE, readme=f"---\npipeline_tag: text-generation\nlicense: {HOSTILE}\n---\n")
     write(folder / "odd" / "hostile", hostile)

@@ -19,7 +19,7 @@ def test_models_are_searched_and_narrowed(page: Page) -> None:
     page.get_by_label("Search").fill("many/m1")
     page.get_by_text("10 models match").wait_for()
     page.get_by_role("navigation").get_by_role("link", name="Models").click()
-    page.get_by_text("90 models").wait_for()
+    page.get_by_text("91 models").wait_for()
     assert page.get_by_label("Search").input_value() == ""
     page.go_back()
     page.get_by_text("10 models match").wait_for()
@@ -53,7 +53,7 @@ def test_a_list_begins_with_what_is_here_and_goes_on_after_pages_that_failed(
         page.route("**/list/models?*here=false*", answer)
         sign_in(page, KEY)
         page.get_by_role("region", name="Models").get_by_role("link", name="many/m00").wait_for()
-        page.get_by_text("44+ models").wait_for()
+        page.get_by_text("45+ models").wait_for()
         page.get_by_role("alert").get_by_text("This is 429.").wait_for()
         failing["status"] = "cut off"
         page.get_by_role("alert").get_by_text("The server was not reached").wait_for()
@@ -63,8 +63,15 @@ def test_a_list_begins_with_what_is_here_and_goes_on_after_pages_that_failed(
         page.get_by_role("alert").get_by_text("The server was not reached").wait_for()
         failing["status"] = None
         page.get_by_role("button", name="Try again").click()
-        page.get_by_text("90 models").wait_for()
+        page.get_by_text("91 models").wait_for()
         assert page.get_by_role("alert").count() == 0
+
+
+def test_a_model_that_is_not_served_is_marked_in_lists_of_any_width(page: Page) -> None:
+    page.get_by_label("Search").fill("odd/broken")
+    for width in (NARROW["width"], 900, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.get_by_role("link", name="odd/broken").get_by_text("not served").wait_for()
 
 
 def test_a_models_page_says_what_is_known_and_how(browser: Browser, console_server: Server) -> None:

@@ -33,6 +33,7 @@ NOT_RUN = {
     "npx": "goes on showing the console's sources until it is ended",
     "pg_dump": DATABASE,
     "pg_restore": DATABASE,
+    "ray": CLUSTER,
     "systemctl": ELSEWHERE,
     "sudo": ELSEWHERE,
     "useradd": ELSEWHERE,

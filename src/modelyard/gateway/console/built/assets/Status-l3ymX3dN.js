@@ -1,0 +1,1 @@
+import{J as e,L as t,Ot as n,R as r,X as i,pt as a,q as o,st as s,ut as c}from"./index-DxBUly7S.js";var l=i(`<span><span class="dot svelte-fkduqy" aria-hidden="true"></span> </span>`);function u(i,u){var d=l(),f=a(c(d),1,!0);n(d),s(()=>{t(d,1,r([`status`,u.kind]),`svelte-fkduqy`),o(f,u.text)}),e(i,d)}export{u as t};
