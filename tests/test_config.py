@@ -153,7 +153,7 @@ def test_a_wrong_variable_is_named_as_the_variable(home: Path) -> None:
 
 
 def test_a_wrong_flag_is_named_as_the_flag(home: Path) -> None:
-    with pytest.raises(InvalidRequest, match=r"port \(flag\): got 70000; accepted: 0 to 65535"):
+    with pytest.raises(InvalidRequest, match="--port: got 70000; accepted: 0 to 65535"):
         load(home, {"port": 70000})
 
 

@@ -330,10 +330,20 @@ def load_settings(
         for name, raw in layer.items():
             if name not in fields:
                 raise InvalidRequest(field=f"{name} ({source})", got=raw, accepted=f"one of {', '.join(fields)}")
-            where = variable(name) if source == "environment" else f"{name} ({source})"
+            where = written_as(name, source)
             values[name] = check(parse(raw, types[name], where), fields[name].metadata, where)
             sources[name] = variable(name) if source == "environment" else source
     return Resolved(Settings(**values), sources)
+
+
+def written_as(name: str, source: str) -> str:
+    """A setting as it is written where it was given."""
+    match source:
+        case "environment":
+            return variable(name)
+        case "flag":
+            return f"--{name.replace('_', '-')}"
+    return f"{name} ({source})"
 
 
 def variable(name: str) -> str:

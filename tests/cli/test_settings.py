@@ -54,6 +54,8 @@ def test_a_wrong_setting_is_named_with_its_source(inside: Inside) -> None:
     assert "MODELYARD_PORT: got 'many'; accepted: a whole number" in inside.problem(
         "config", "show", MODELYARD_PORT="many"
     )
+    said = inside.problem("config", "show", "--memory-gb", "lots")
+    assert "--memory-gb: got 'lots'; accepted: a number" in said
 
 
 def test_debug_shows_the_trace(terminal: Terminal) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from modelyard.config import Resolved, Settings, load_settings
+from modelyard.config import Resolved, Settings, load_settings, written_as
 
 Command = Callable[..., None]
 
@@ -73,14 +73,17 @@ def flag(field: dataclasses.Field[Any]) -> inspect.Parameter:
 
 def flag_names(name: str) -> str:
     """How the setting is written on a command line."""
-    dashed = name.replace("_", "-")
-    return f"--{dashed}/--no-{dashed}" if TYPES[name] is bool else f"--{dashed}"
+    dashed = written_as(name, "flag")
+    return f"{dashed}/--no-{dashed.removeprefix('--')}" if TYPES[name] is bool else dashed
 
 
 def flag_type(kind: Any) -> Any:
-    """The type typer should read: optional, and a list where the setting is a tuple."""
+    """The type typer should read: optional, a list where the setting is a tuple, a text where it is a number: what is
+    wrong with one is said by the settings."""
     if get_origin(kind) is tuple:
         kind = GenericAlias(list, get_args(kind)[:1])
+    elif kind in (int, float):
+        kind = str
     optional: Any = kind | None
     return optional
 
