@@ -15,9 +15,10 @@ import pytest
 from modelyard.errors import BootFailed, ModelRefused, ModelyardError, NotFound, ReplicaLost
 from modelyard.protocol import Failed, Loading, Outcome, Ready, Status
 from modelyard.units import MIB
+from modelyard.worker import life
 from modelyard.worker.calls import call_on_loop, submit_call
 from modelyard.worker.life import MEMORY_STEP_BYTES, ModelLife, describe_failure, differs, is_permanent
-from modelyard.worker.memory import Memory, resident_bytes
+from modelyard.worker.memory import Gauge, Memory, resident_bytes
 from tests.engine.harness import echo_spec, eventually
 from tests.engine.workers import EchoLibrary
 
@@ -157,6 +158,28 @@ async def test_what_was_freed_is_given_back_to_the_machine_once_nobody_asks() ->
         one.life.note_answer()
         await eventually(lambda: (resident_bytes() or before) < before - 48 * MIB)
         ctypes.CDLL(None).free(ctypes.c_void_p(kept))
+
+
+async def test_memory_is_measured_once_it_has_answered_and_not_while_nobody_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[Gauge] = []
+    measure = Gauge.measure
+
+    def counted(gauge: Gauge) -> Memory | None:
+        measured.append(gauge)
+        return measure(gauge)
+
+    monkeypatch.setattr(Gauge, "measure", counted)
+    monkeypatch.setattr(life, "MEMORY_SOON_S", 0.0)
+    monkeypatch.setattr(life, "MEMORY_EVERY_S", 0.0)
+    async with alive() as one:
+        await one.until(Ready)
+        one.life.note_answer()
+        await eventually(lambda: len(measured) == 2)
+        for _ in range(100):  # turns of the loop, in which it would be measured again
+            await one.ask("hello")
+        assert len(measured) == 2
 
 
 def leave_freed(size: int) -> int:
