@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from datetime import UTC, datetime, timedelta
 
 from modelyard.records.history import (
@@ -34,6 +35,12 @@ def test_counts_add_up_and_of_what_goes_up_and_down_the_most_stays() -> None:
     assert roll_up([first, other, later], 5 * MINUTE_S) == [whole, other]
     nodes = [NodePoint("n", "", NOON, 10, 4, 3, 1), NodePoint("n", "", NOON + timedelta(minutes=1), 10, 2, 5, 2)]
     assert roll_up(nodes, HOUR_S) == [NodePoint("n", "", NOON, 10, 4, 5, 3)]
+
+
+def test_collections_of_garbage_do_not_look_through_points() -> None:
+    point = ClusterPoint("a", "m", NOON, 3, latency=trimmed([1, 2, 0]))
+    assert not gc.is_tracked(point)
+    assert not gc.is_tracked(point.merge(point))
 
 
 def test_a_percentile_is_the_next_bound_and_never_less() -> None:

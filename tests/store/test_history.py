@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from modelyard.records.history import HOUR_S, MINUTE_S, ClusterPoint, NodePoint
-from modelyard.store import Store
+from modelyard.store import Store, history
 from modelyard.store.history import KEPT
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -34,6 +36,13 @@ def test_what_is_added_is_found_by_its_owner_from_a_moment_on(store: Store) -> N
     assert store.history.list_clusters("acc_a", MODEL, MINUTE_S, NOON + timedelta(minutes=1), NOON) == mine[1:]
     assert minutes_of(store, "acc_c") == minutes_of(store, step_s=HOUR_S) == []
     assert store.history.list_nodes(MINUTE_S, NOON, NOON) == [node_point(1)]
+
+
+def test_any_number_of_points_are_written_some_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "ROWS_AT_ONCE", 2)
+    points = [point(minutes) for minutes in range(5)]
+    store.history.add(points, [])
+    assert minutes_of(store) == points
 
 
 def test_what_two_servers_counted_in_one_minute_becomes_both(store: Store) -> None:

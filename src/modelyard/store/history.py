@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Generic
 
+from msgspec.structs import asdict
 from sqlalchemy import Connection, Table, delete, func, select
 
 from modelyard.records.history import HOUR_S, MINUTE_S, ClusterPoint, NodePoint, P, begin_of, roll_up
@@ -15,6 +17,9 @@ from modelyard.store.tables import cluster_history, node_history
 
 KEPT = {MINUTE_S: timedelta(hours=25), HOUR_S: timedelta(days=40)}
 """By step, for how long: the last day in minutes, with an hour to spare for who rolls it up; a month in hours."""
+
+ROWS_AT_ONCE = 500
+"""In one call of the driver: what ten thousand at once are made of, a collection of garbage would all go through."""
 
 
 class History:
@@ -79,7 +84,9 @@ class Points(Generic[P]):
         insertion = insert_into(connection, self.table)
         values = {name: insertion.excluded[name] for name in self.table.c.keys() if name not in owner}  # noqa: SIM118
         statement = insertion.on_conflict_do_update(index_elements=owner, set_=values)
-        connection.execute(statement, [{**asdict(point), "step_s": step_s} for point in merged.values()])
+        rows = ({**asdict(point), "step_s": step_s} for point in merged.values())
+        while some := list(islice(rows, ROWS_AT_ONCE)):
+            connection.execute(statement, some)
 
     def roll_up(self, connection: Connection, now: datetime) -> None:
         """See History."""
@@ -124,7 +131,7 @@ class Points(Generic[P]):
 
     def _point(self, row: Any) -> P:
         values: dict[str, Any] = {}
-        for each in fields(self.kind):
-            value = row[each.name]
-            values[each.name] = tuple(value) if isinstance(value, list) else value
+        for name in self.kind.__struct_fields__:
+            value = row[name]
+            values[name] = tuple(value) if isinstance(value, list) else value
         return self.kind(**values)
