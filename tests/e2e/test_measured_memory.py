@@ -1,7 +1,7 @@
 """What a job measures is what its worker really held, for models of five kinds, one of them an 8-bit variant.
 
-The truth is taken from outside: the most that the server's processes held together while that worker lived, sampled
-every few milliseconds, less what they hold without it. Whoever else runs on the machine does not change it.
+The truth is taken from outside: what the server's processes hold together, that worker at the peak that the kernel
+keeps of it, less what they hold without it. Whoever else runs on the machine does not change it.
 """
 
 from __future__ import annotations
