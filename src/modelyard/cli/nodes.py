@@ -71,5 +71,5 @@ def rows_of(node: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 def cells(name: str, memory: dict[str, Any], when_empty: str) -> tuple[str, ...]:
     """A line. `when_empty`: what can be done with what takes no replicas and has none."""
     sizes = (f"{memory[size] / GIB:.2f}" for size in ("memoryBytes", "reservedBytes", "heldBytes"))
-    state = "" if memory["accepting"] else when_empty if not memory["replicas"] else "is emptied"
+    state = "" if memory["accepting"] else when_empty if not memory["replicas"] else "is being emptied"
     return (name, str(memory["replicas"]), *sizes, state)
