@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelyard.accounts.ledger import least_nano, lines
+from modelyard.control import reconciler
 from modelyard.control.launch_funds import ENDED_KEPT_S
 from modelyard.control.policy import Policy
 from modelyard.control.states import ClusterStatus as Word
@@ -38,6 +39,21 @@ async def test_what_is_in_flight_finishes_and_what_waits_is_told_why(make_contro
         with pytest.raises(PaymentRequired):
             await (await control.ask()).task
         assert len(control.engine.launched) == 1
+
+
+async def test_each_step_asks_for_the_funds_of_some_accounts_and_all_have_their_turn(
+    make_control: MakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "ACCOUNTS_PER_STEP", 1)
+    async with make_control() as control:
+        clusters = [await control.up(min=1), await control.up(SMALL, control.other_account, min=1)]
+        await control.settle()
+        control.refusals.update(dict.fromkeys((control.account, control.other_account), SPENT))
+        control.step(after_s=FUNDS_S)
+        assert [managed.suspension is None for managed in clusters].count(False) == 1
+        assert control.changed.is_set(), "one is left"
+        control.step()
+        assert [managed.suspension for managed in clusters] == [SPENT, SPENT]
 
 
 async def test_a_stream_without_funds_may_take_longer_than_a_drain(make_control: MakeControl) -> None:

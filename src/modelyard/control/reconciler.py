@@ -42,6 +42,8 @@ LOOKS_PER_STEP = 8
 """Clusters that one step looks at, the others wait for the next one: about half a millisecond."""
 COUNTED_PER_STEP = 50
 """Clusters that were asked, whose requests one step counts: a quarter of a millisecond at most."""
+ACCOUNTS_PER_STEP = 200
+"""Of those that are asked for their funds each second: a quarter of a millisecond."""
 SWEEP_S = 30.0
 """How often that begins anew at most."""
 SWEPT_PER_TICK = 20
@@ -168,7 +170,9 @@ class Reconciler:
         # STEP 1: observe what became of the replicas; who is to be looked at besides?
         if now - self._tick_at >= self._policy.tick_s:
             self._tick_at = now
+            self._suspensions.begin_round()
             self._add_unnoticed()
+        self._note_suspended()
         self._note_emptied()
         seen = self._observation.observe(now, LOOKS_PER_STEP)
         if self._observation.has_more:
@@ -222,10 +226,7 @@ class Reconciler:
                 self._work.add(managed.cluster.id)
 
     def _add_unnoticed(self) -> None:
-        """Those whose account's funds have changed, and some of all there are, in turn: should something ever happen to
-        a cluster that nobody has told, it is found."""
-        for managed in self._suspensions.find_changed():
-            self._work.add(managed.cluster.id)
+        """Some of all there are, in turn: should something happen to a cluster that nobody has told, it is found."""
         swept = list(islice(self._sweep, SWEPT_PER_TICK))
         now = self._clock.monotonic()
         if len(swept) < SWEPT_PER_TICK and now - self._sweep_at >= SWEEP_S:
@@ -234,6 +235,13 @@ class Reconciler:
             found = self._desired.by_id.get(cluster_id)
             if found is not None and (found.wanted or not found.at_rest):
                 self._work.add(cluster_id)
+
+    def _note_suspended(self) -> None:
+        """Those whose account's funds have changed."""
+        for managed in self._suspensions.find_changed(ACCOUNTS_PER_STEP):
+            self._work.add(managed.cluster.id)
+        if self._suspensions.has_more:
+            self._work.wake()
 
     def _look_at_all_soon(self) -> None:
         """Whatever a step that broke off has left undone is found."""

@@ -24,6 +24,8 @@ class Suspensions:
         self._desired = desired
         self._records = records
         self._suspended: set[str] = set()
+        self._unasked: list[str] = []
+        """Accounts of this round."""
 
     def consider(self, managed: ManagedCluster) -> None:
         """Without funds nothing new is begun: what is running drains, what waits is told why."""
@@ -34,9 +36,22 @@ class Suspensions:
             self._records.event(managed.cluster, "paid", "there are funds again")
         managed.suspension = suspension
 
-    def find_changed(self) -> Iterator[ManagedCluster]:
-        """The clusters of the accounts whose funds have run out, or are there again, since the last call."""
-        for account_id in self._desired.accounts():
+    def begin_round(self) -> None:
+        """All accounts are asked for once more; what is left of the round before comes first."""
+        if not self._unasked:
+            self._unasked = list(self._desired.accounts())
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are accounts of this round that `find_changed` has not come to."""
+        return bool(self._unasked)
+
+    def find_changed(self, most: int) -> Iterator[ManagedCluster]:
+        """The clusters of accounts whose funds have run out, or are there again, since they were asked for last; of the
+        next `most` accounts of this round."""
+        asked = self._unasked[-most:]
+        del self._unasked[-most:]
+        for account_id in asked:
             is_suspended = self._suspension_of(account_id) is not None
             if is_suspended != (account_id in self._suspended):
                 (self._suspended.add if is_suspended else self._suspended.discard)(account_id)
