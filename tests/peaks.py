@@ -122,9 +122,8 @@ class Watch(threading.Thread):
         for pid in pids:
             self._peaks.setdefault(pid, 0)
         of_others = anonymous_bytes(others) + self._others_file_bytes
-        if (
-            own := own_peak_bytes(youngest)
-        ) is not None:  # read last: once it has gone, the others are charged for more
+        own = own_peak_bytes(youngest)  # read last: once it has gone, the others are charged for more
+        if own is not None:
             self._peaks[youngest] = of_others + own
 
     def finish(self) -> int:
