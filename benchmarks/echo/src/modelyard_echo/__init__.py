@@ -1,4 +1,8 @@
-"""echo: answers with its input. Needs no model, so that what is measured is the serving path alone."""
+"""echo: answers with its input. Needs no model, so that what is measured is the serving path alone.
+
+Takes more at once than any load has clients: a replica all of whose slots are held is not idle, and requests that wait
+for one are not what is measured.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +51,7 @@ TASK = Task(
     output=EchoOutput,
     run=run,
     heads=(),
+    max_batch=128,
     example={"text": "hello", "params": {"times": 2}},
     streams=True,
 )
