@@ -17,8 +17,8 @@ from modelyard.protocol import Failed, Loading, Outcome, Ready, Status
 from modelyard.units import MIB
 from modelyard.worker import life
 from modelyard.worker.calls import call_on_loop, submit_call
-from modelyard.worker.life import MEMORY_STEP_BYTES, ModelLife, describe_failure, differs, is_permanent
-from modelyard.worker.memory import Gauge, Memory, resident_bytes
+from modelyard.worker.life import ModelLife, describe_failure, differs, is_permanent
+from modelyard.worker.memory import STEP_BYTES, Gauge, Memory, resident_bytes
 from tests.engine.harness import echo_spec, eventually
 from tests.engine.workers import EchoLibrary
 
@@ -49,21 +49,21 @@ def test_describe_failure(error: BaseException, words: str, permanent: bool) -> 
     ("held", "peak", "worth_telling"),
     [
         (0, 0, False),
-        (MEMORY_STEP_BYTES - 1, 1 - MEMORY_STEP_BYTES, False),
-        (MEMORY_STEP_BYTES, 0, True),
-        (-MEMORY_STEP_BYTES, 0, True),
-        (0, MEMORY_STEP_BYTES, True),
+        (STEP_BYTES - 1, 1 - STEP_BYTES, False),
+        (STEP_BYTES, 0, True),
+        (-STEP_BYTES, 0, True),
+        (0, STEP_BYTES, True),
     ],
 )
 def test_only_changes_that_matter_are_told(held: int, peak: int, worth_telling: bool) -> None:
-    before = Memory(100 * MEMORY_STEP_BYTES, 200 * MEMORY_STEP_BYTES)
+    before = Memory(100 * STEP_BYTES, 200 * STEP_BYTES)
     assert differs(Memory(before.held_bytes + held, before.peak_bytes + peak), before) is worth_telling
 
 
 def test_more_memory_on_an_accelerator_is_told() -> None:
-    before = Memory(100 * MEMORY_STEP_BYTES, 200 * MEMORY_STEP_BYTES)
-    assert differs(replace(before, device_bytes=MEMORY_STEP_BYTES), before)
-    assert not differs(replace(before, device_bytes=MEMORY_STEP_BYTES - 1), before)
+    before = Memory(100 * STEP_BYTES, 200 * STEP_BYTES)
+    assert differs(replace(before, device_bytes=STEP_BYTES), before)
+    assert not differs(replace(before, device_bytes=STEP_BYTES - 1), before)
 
 
 # --- a whole life ---
@@ -160,26 +160,26 @@ async def test_what_was_freed_is_given_back_to_the_machine_once_nobody_asks() ->
         ctypes.CDLL(None).free(ctypes.c_void_p(kept))
 
 
-async def test_memory_is_measured_once_it_has_answered_and_not_while_nobody_asks(
+async def test_memory_is_looked_at_once_it_has_answered_and_not_while_nobody_asks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    measured: list[Gauge] = []
-    measure = Gauge.measure
+    looks: list[Gauge] = []
+    has_moved = Gauge.has_moved
 
-    def counted(gauge: Gauge) -> Memory | None:
-        measured.append(gauge)
-        return measure(gauge)
+    def counted(gauge: Gauge) -> bool:
+        looks.append(gauge)
+        return has_moved(gauge)
 
-    monkeypatch.setattr(Gauge, "measure", counted)
+    monkeypatch.setattr(Gauge, "has_moved", counted)
     monkeypatch.setattr(life, "MEMORY_SOON_S", 0.0)
     monkeypatch.setattr(life, "MEMORY_EVERY_S", 0.0)
     async with alive() as one:
         await one.until(Ready)
         one.life.note_answer()
-        await eventually(lambda: len(measured) == 2)
-        for _ in range(100):  # turns of the loop, in which it would be measured again
+        await eventually(lambda: len(looks) == 1)
+        for _ in range(100):  # turns of the loop, in which it would be looked at again
             await one.ask("hello")
-        assert len(measured) == 2
+        assert len(looks) == 1
 
 
 def leave_freed(size: int) -> int:

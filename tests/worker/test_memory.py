@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.worker import memory
 from modelyard.worker.memory import Gauge, mapped_files, peak_resident_bytes, resident_bytes, start_ticks
 from tests.peaks import pss_bytes
 
@@ -53,6 +54,28 @@ def test_what_was_given_back_counts_towards_the_peak() -> None:
         assert memory is not None
         assert memory.peak_bytes - memory.held_bytes > 60 * MIB
         assert memory.held_bytes < 40 * MIB
+
+
+def test_what_has_hardly_changed_is_said_to_be_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    grow = "input(); x = b'x' * (8 << 20); print(flush=True); input()"
+    with program(f"print(flush=True); {grow}") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        gauge = Gauge(process.pid)
+        assert gauge.has_moved()
+        before = gauge.measure()
+        assert not gauge.has_moved()
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        assert gauge.has_moved()
+        now = gauge.measure()
+        assert before is not None
+        assert now is not None
+        assert now.held_bytes - before.held_bytes > 7 * MIB
+        assert not gauge.has_moved()
+        monkeypatch.setattr(memory, "REST_S", 0.0)
+        assert gauge.has_moved()  # it may have written to what it shared
 
 
 def test_shared_pages_are_shared_out(tmp_path: Path) -> None:

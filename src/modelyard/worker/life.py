@@ -28,7 +28,7 @@ from modelyard.tasks.registry import get_task
 from modelyard.tasks.token_model import HasTokenModel, TokenModel
 from modelyard.worker.calls import call_on_loop
 from modelyard.worker.limits import lift_memory_limit, limit_memory, megabytes, says_out_of_memory
-from modelyard.worker.memory import Gauge, Memory, release_freed_memory
+from modelyard.worker.memory import STEP_BYTES, Gauge, Memory, release_freed_memory
 from modelyard.worker.schedulers.base import Scheduler
 from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.schedulers.slots import Slots
@@ -42,8 +42,6 @@ MEMORY_EVERY_S = 2.0
 """How often, at most, a model that answers requests is measured: weights that are mapped count once they are read."""
 MEMORY_SOON_S = 0.5
 """How long after an answer: one that has to leave again at once, as where memory is short, is not worth the 15 ms."""
-MEMORY_STEP_BYTES = 1024**2
-"""Smaller changes are not worth telling."""
 
 
 class ModelLibrary(Protocol):
@@ -256,6 +254,12 @@ class ModelLife:
         memory = self._gauge.measure()
         return None if memory is None else replace(memory, device_bytes=self._library.device_bytes())
 
+    def _measure_anew(self, before: Memory) -> Memory | None:
+        """The same, after `before`; what has hardly changed is not measured: the kernel walks the page tables."""
+        if self._gauge.has_moved():
+            return self._measure()
+        return replace(before, device_bytes=self._library.device_bytes())
+
     def _between(self) -> None:
         while self._between_batches:
             self._between_batches.popleft()()
@@ -278,7 +282,7 @@ class ModelLife:
             await asyncio.sleep(MEMORY_SOON_S)
             if not self._answered.is_set():  # nobody asks just now
                 await asyncio.to_thread(release_freed_memory)
-            memory = await asyncio.to_thread(self._measure)  # the kernel walks the page tables
+            memory = await asyncio.to_thread(self._measure_anew, reported)
             if memory is not None and differs(memory, reported) and isinstance(self.status, Ready):
                 reported = memory
                 self._announce(ready_status(scheduler, memory))
@@ -308,9 +312,9 @@ def ready_status(scheduler: Scheduler, memory: Memory | None) -> Ready:
 def differs(now: Memory, before: Memory) -> bool:
     """Whether the change is worth telling."""
     return (
-        abs(now.held_bytes - before.held_bytes) >= MEMORY_STEP_BYTES
-        or abs(now.peak_bytes - before.peak_bytes) >= MEMORY_STEP_BYTES
-        or abs((now.device_bytes or 0) - (before.device_bytes or 0)) >= MEMORY_STEP_BYTES
+        abs(now.held_bytes - before.held_bytes) >= STEP_BYTES
+        or abs(now.peak_bytes - before.peak_bytes) >= STEP_BYTES
+        or abs((now.device_bytes or 0) - (before.device_bytes or 0)) >= STEP_BYTES
     )
 
 
