@@ -24,6 +24,8 @@ Load = Callable[[str, str], Model]
 """The fixture `load`: (family, head) → its model."""
 Ask = Callable[..., Any]
 """The fixture `ask`: (task, model, *bodies, **sinks) → the answer, or the answers to several bodies."""
+MultiplyInTurns = Callable[[Model], list[Any]]
+"""The fixture `multiply_in_turns`: model → the layers that have multiplied by oneDNN."""
 
 FAMILY_OF_TASK = {
     "text-generation": "gpt2",
@@ -203,3 +205,26 @@ def ask() -> Callable[..., Any]:
         return answers[0] if len(answers) == 1 else answers
 
     return answer
+
+
+@pytest.fixture
+def multiply_in_turns(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[Any]]:
+    """Model of the torch runtime → the layers that have multiplied by oneDNN: in this test all of its linear layers do,
+    every other time."""
+    from modelyard.worker.runtimes import linear_products
+
+    def watch(model: Any) -> list[Any]:
+        by_onednn: list[Any] = []
+        multiply = linear_products.multiply_by_onednn
+
+        def noted(layer: Any, rows: Any) -> Any:
+            by_onednn.append(layer)
+            return multiply(layer, rows)
+
+        monkeypatch.setattr(linear_products, "LEAST_WEIGHTS", 1)  # those of tests' models are smaller
+        monkeypatch.setattr(linear_products, "SAMPLES", 10**6)  # so that both go on being compared
+        monkeypatch.setattr(linear_products, "multiply_by_onednn", noted)
+        monkeypatch.setattr(model, "_products", linear_products.LinearProducts(model.module))
+        return by_onednn
+
+    return watch

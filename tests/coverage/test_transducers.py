@@ -12,7 +12,7 @@ from transformers import AutoProcessor
 from modelyard.tasks.automatic_speech_recognition import TASK
 from modelyard.tasks.model import Model
 from modelyard.worker.runtimes.base import load_model
-from tests.builders.fixtures import Ask
+from tests.builders.fixtures import Ask, MultiplyInTurns
 from tests.builders.recordings import in_base64, noise, wav
 from tests.coverage.architectures.building import build
 from tests.coverage.cases import Case
@@ -65,6 +65,16 @@ def test_batches_and_streams_are_as_one_by_one(family: tuple[Any, Model], ask: A
     begun = ask(TASK, model, body(SOUND), cancelled=lambda: True)
     assert alone[0].startswith(begun)
     assert len(begun) < len(alone[0])
+
+
+def test_what_is_heard_is_the_same_by_either_product(
+    family: tuple[Any, Model], ask: Ask, multiply_in_turns: MultiplyInTurns
+) -> None:
+    _, model = family
+    usual = ask(TASK, model, body(SOUND, return_timestamps=True))
+    by_onednn = multiply_in_turns(model)
+    assert ask(TASK, model, body(SOUND, return_timestamps=True)) == usual
+    assert by_onednn
 
 
 def test_what_a_model_does_not_read_is_named(family: tuple[Any, Model], ask: Ask) -> None:

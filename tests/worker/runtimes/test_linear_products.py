@@ -87,7 +87,7 @@ def test_layers_multiply_by_what_was_quicker(monkeypatch: pytest.MonkeyPatch, on
     with torch.inference_mode():
         usual = layer(rows)
         for _ in range(2 * SAMPLES + 3):
-            with chosen:
+            with chosen.in_use():
                 torch.testing.assert_close(layer(rows), usual, rtol=1e-5, atol=1e-5)
     assert watch.by == ["torch", "onednn"] * SAMPLES + [quicker] * 3
 
@@ -95,7 +95,7 @@ def test_layers_multiply_by_what_was_quicker(monkeypatch: pytest.MonkeyPatch, on
 def test_each_number_of_rows_has_its_own_product(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = torch.nn.Linear(WIDTH, MADE)
     watch = Watch(monkeypatch, 0.5)
-    with torch.inference_mode(), LinearProducts(layer, watch):
+    with torch.inference_mode(), LinearProducts(layer, watch).in_use():
         for _ in range(2 * SAMPLES):
             layer(torch.randn(SIZES[0], WIDTH))
         watch.by.clear()
@@ -120,7 +120,7 @@ def test_what_would_gain_nothing_is_never_by_onednn(
     given = torch.randn(rows, layer.in_features, dtype=layer.weight.dtype)
     with torch.inference_mode():
         usual = layer(given)
-        with LinearProducts(layer, watch):
+        with LinearProducts(layer, watch).in_use():
             for _ in range(2 * SAMPLES + 1):
                 assert torch.equal(layer(given), usual)
     assert watch.by == []
@@ -147,7 +147,7 @@ def test_hooks_of_layers_see_no_padding() -> None:
     layer, rows = torch.nn.Linear(WIDTH, MADE), torch.randn(12, 1, WIDTH)
     shapes: list[torch.Size] = []
     layer.register_forward_hook(lambda _layer, given, made: shapes.extend([given[0].shape, made.shape]))
-    with torch.inference_mode(), LinearProducts(layer):
+    with torch.inference_mode(), LinearProducts(layer).in_use():
         layer(rows)
         layer(rows)
     assert shapes == [(12, 1, WIDTH), (12, 1, MADE)] * 2
@@ -155,6 +155,20 @@ def test_hooks_of_layers_see_no_padding() -> None:
 
 def test_what_fails_in_a_pass_leaves_the_layers_as_they_were() -> None:
     layer = torch.nn.Linear(WIDTH, MADE)
-    with pytest.raises(ValueError, match="wrong"), LinearProducts(layer):
+    with pytest.raises(ValueError, match="wrong"), LinearProducts(layer).in_use():
         raise ValueError("wrong")
+    assert "forward" not in vars(layer)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same", "others of the model"])
+def test_use_within_use_changes_nothing(monkeypatch: pytest.MonkeyPatch, same: bool) -> None:
+    layer, rows = torch.nn.Linear(WIDTH, MADE), torch.randn(12, 1, WIDTH)
+    watch = Watch(monkeypatch, 0.5)
+    outer = LinearProducts(layer, watch)
+    inner = outer if same else LinearProducts(layer, watch)
+    with torch.inference_mode(), outer.in_use():
+        with inner.in_use():
+            layer(rows)
+        layer(rows)
+    assert watch.by == ["torch", "onednn"]
     assert "forward" not in vars(layer)

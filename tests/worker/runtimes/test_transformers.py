@@ -169,18 +169,49 @@ def test_failure_is_one_clear_error_and_the_next_request_works(gpt2):
         ("wav2vec2_classifier", "audio-classification", {"input_values": np.ones((2, 16_000), np.float32)}),
     ],
 )
-def test_a_pass_makes_the_same_by_either_product(model_folder, monkeypatch, family, head, inputs):
-    monkeypatch.setattr(linear_products, "LEAST_WEIGHTS", 1)  # those of tests' models are smaller
-    by_onednn = []
-    multiply = linear_products.multiply_by_onednn
-    monkeypatch.setattr(
-        linear_products, "multiply_by_onednn", lambda layer, rows: by_onednn.append(layer) or multiply(layer, rows)
-    )
-    model = load_model("transformers", model_folder(family), (head,), device="cpu")
-    with torch.inference_mode():
-        usual = model.module(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits.numpy()
-    assert not by_onednn
+def test_a_pass_makes_the_same_by_either_product(load, multiply_in_turns, family, head, inputs):
+    model = load(family, head)
+    usual = model.forward(inputs)["logits"]
+    by_onednn = multiply_in_turns(model)
     np.testing.assert_allclose(model.forward(inputs)["logits"], usual, rtol=1e-5, atol=1e-5)
+    assert by_onednn
+
+
+SOUND = {
+    "input_features": np.random.default_rng(0).normal(size=(2, 16, 200)).astype(np.float32),
+    "decoder_input_ids": np.array([[5, 6, 7], [5, 8, 9]]),
+}
+
+
+def seen(model):
+    """A picture, and a word about it."""
+    ids = np.array([[model.config["image_token_index"]] * 16 + [5]])
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids), "pixel_values": np.ones((1, 3, 32, 32), np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("family", "head", "inputs"),
+    [
+        ("t5", "seq2seq-lm", lambda _: INPUTS),
+        ("whisper", "speech-seq2seq", lambda _: SOUND),
+        ("llava", "image-text-to-text", seen),
+    ],
+    ids=["t5", "whisper", "llava"],
+)
+def test_what_is_written_is_the_same_by_either_product(load, multiply_in_turns, family, head, inputs):
+    model = load(family, head)
+    asked = (inputs(model), {"max_new_tokens": 8, "do_sample": False}, nothing)
+    usual = model.generate(*asked)
+    by_onednn = multiply_in_turns(model)
+    assert model.generate(*asked) == usual
+    assert by_onednn
+
+
+def test_where_a_model_looked_is_the_same_by_either_product(load, multiply_in_turns):
+    model = load("whisper", "speech-seq2seq")
+    usual = model.attend(SOUND, [(1, 0)])
+    by_onednn = multiply_in_turns(model)
+    np.testing.assert_allclose(model.attend(SOUND, [(1, 0)]), usual, rtol=1e-4, atol=1e-6)
     assert by_onednn
 
 

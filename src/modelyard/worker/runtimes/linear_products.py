@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from statistics import median
 from typing import Any
@@ -35,25 +36,29 @@ GAIN = 0.95
 
 
 class LinearProducts:
-    """In a `with` block, the model's linear layers multiply by what was found to be quicker. Their hooks see none of
+    """While it is in use, the model's linear layers multiply by what was found to be quicker. Their hooks see none of
     the padding. On the model's thread only."""
 
     def __init__(self, model: torch.nn.Module, clock: Callable[[], float] = time.perf_counter) -> None:
         """`model`: of it the library's own layers are meant, of 32 bits and on the processor; whatever else stands in
         for one computes as ever."""
-        plain = [layer for layer in model.modules() if type(layer) is torch.nn.Linear and "forward" not in vars(layer)]
+        plain = [layer for layer in model.modules() if type(layer) is torch.nn.Linear]
         self._layers = [(vars(layer), partial(self._multiply, layer)) for layer in plain if is_meant(layer)]
         self._clock = clock
         self._comparisons: defaultdict[tuple[int, int, int], Comparison] = defaultdict(Comparison)
 
-    def __enter__(self) -> None:
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """In this block they do. Within another of the same model, it changes nothing."""
+        layers = [(attributes, multiplies) for attributes, multiplies in self._layers if "forward" not in attributes]
         # Not by setattr, which looks for parameters: a microsecond for each layer.
-        for attributes, multiplies in self._layers:
+        for attributes, multiplies in layers:
             attributes["forward"] = multiplies
-
-    def __exit__(self, *_: object) -> None:
-        for attributes, _multiplies in self._layers:
-            del attributes["forward"]
+        try:
+            yield
+        finally:
+            for attributes, _multiplies in layers:
+                del attributes["forward"]
 
     def _multiply(self, layer: torch.nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
         rows = inputs.numel() // inputs.shape[-1]

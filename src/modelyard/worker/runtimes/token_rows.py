@@ -367,7 +367,7 @@ class TokenRows:
             given["position_ids"] = places[:, -columns:].clamp(min=0)
         device = self._model.device
         given = {name: value if value is None else value.to(device) for name, value in given.items()}
-        products = self._products if ids.numel() >= FEWEST_ROWS else nullcontext()
+        products = self._products.in_use() if ids.numel() >= FEWEST_ROWS else nullcontext()
         with beside_rows([row.lora for row in batch.rows], columns), products:
             outputs = self._model(**given, past_key_values=cache, **self._settings)
         cache.advance(columns, new)

@@ -238,7 +238,7 @@ class TransformersModel:
         if method == "forward":
             settings["return_dict"] = True
         run = self._model if method == "forward" else getattr(self._model, method)
-        with batch_errors(inputs), torch.inference_mode(), self._products:
+        with batch_errors(inputs), torch.inference_mode(), self._products.in_use():
             outputs = to_plain(run(**arguments, **settings))
         if not isinstance(outputs, dict):
             return {"output": outputs}
@@ -306,7 +306,7 @@ class TransformersModel:
             window=self._window,
             reads_padding=self._reads_padding,
         ):
-            with batch_errors(inputs), torch.inference_mode():
+            with batch_errors(inputs), torch.inference_mode(), self._products.in_use():
                 made = self._generate(inputs, rows, config, seed, form, on_tokens, generate)
                 for row, answer in zip(rows, made, strict=True):
                     answers[row] = answer
@@ -315,7 +315,7 @@ class TransformersModel:
     def attend(self, inputs: Mapping[str, Array], heads: Sequence[tuple[int, int]]) -> Array:
         """See `tasks.model.HasAttention`."""
         tensors = {name: self._tensor(array) for name, array in inputs.items()}
-        with batch_errors(inputs), torch.inference_mode():
+        with batch_errors(inputs), torch.inference_mode(), self._products.in_use():
             shown: Array = attend(self._model, tensors, heads).float().cpu().numpy()
         return shown
 
@@ -324,7 +324,7 @@ class TransformersModel:
     ) -> Sequence[Emitted]:
         """See `tasks.model.HasTransducer`."""
         tensors = {name: self._tensor(array) for name, array in inputs.items()}
-        with batch_errors(inputs), torch.inference_mode():
+        with batch_errors(inputs), torch.inference_mode(), self._products.in_use():
             return transduce(self._model, self._defaults, {**tensors, **settings}, cancelled)
 
     def find_token_model(self, reserved_bytes: int | None = None) -> TokenModel | None:
