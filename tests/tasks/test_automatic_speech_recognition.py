@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.automatic_speech_recognition import TASK
 from modelyard.tasks.body import read
 from modelyard.tasks.model import Model
+from modelyard.worker.runtimes.base import load_model
 from tests.builders.fixtures import Ask, Load
 from tests.builders.recordings import in_base64, noise, wav
 from tests.builders.reference import library_model
@@ -122,6 +127,55 @@ def test_whispers_words_have_the_librarys_times(whisper: Model, ask: Ask, sound:
     assert next(said, None) is None
     assert len({tuple(chunk["timestamp"]) for chunk in answer["chunks"]}) > 1
     assert ask(TASK, whisper, body(sound, language="en", return_timestamps=True))["text"] == answer["text"]
+
+
+@contextmanager
+def windows_read(model: Any) -> Iterator[list[int]]:
+    """In this block: of how many windows at once each pass of the model's encoder is."""
+    passes: list[int] = []
+    hook = model.module.get_encoder().register_forward_hook(lambda _layer, _given, made: passes.append(len(made[0])))
+    try:
+        yield passes
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("times", [False, "word"])  # LONG has those of phrases in any case
+def test_whisper_reads_the_window_that_tells_the_language_once(whisper: Model, ask: Ask, times: Any) -> None:
+    sounds = [LONG, SHORT]
+    heard = [body(sound, return_timestamps=times) for sound in sounds]
+    languages = [ask(TASK, whisper, body(sound, return_timestamps=True))["language"] for sound in sounds]
+    told = [body(sound, return_timestamps=times, language=code) for sound, code in zip(sounds, languages, strict=True)]
+
+    def ask_and_count(*bodies: Any) -> tuple[Any, int]:
+        with windows_read(whisper) as passes:
+            return ask(TASK, whisper, *bodies), sum(passes)
+
+    together, windows = ask_and_count(*heard)
+    alone, told_alone = ([ask_and_count(one) for one in bodies] for bodies in (heard, told))
+    assert together == [answer for answer, _windows in alone] == [answer for answer, _windows in told_alone]
+    assert windows == sum(count for _answer, count in alone)
+    # For times of words a window is read again once it is written, but for the one that has told the language.
+    again = 1 if times == "word" else 0
+    assert [count for _answer, count in alone] == [count - again for _answer, count in told_alone]
+    assert [count for _answer, count in alone][1] == 1
+
+
+def test_whisper_of_english_alone_writes_what_the_library_writes(whisper: Model, ask: Ask, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whisper.path, tmp_path / "english"))
+    settings = json.loads((folder / "generation_config.json").read_text())
+    english = {name: value for name, value in settings.items() if name not in ("lang_to_id", "task_to_id")}
+    (folder / "generation_config.json").write_text(json.dumps({**english, "is_multilingual": False}))
+    library = library_model("AutoModelForSpeechSeq2Seq", folder)
+    features = AutoProcessor.from_pretrained(folder)(SHORT, sampling_rate=RATE, return_tensors="pt").input_features
+    with torch.inference_mode():
+        ids = library.generate(features, max_new_tokens=20, force_unique_generate_call=True)
+    model: Any = load_model("transformers", folder, ("speech-seq2seq",), device="cpu")
+    with windows_read(model) as passes:
+        answer = ask(TASK, model, body(SHORT, max_new_tokens=20))
+    assert answer == model.tokenizer.decode(ids[0], skip_special_tokens=True)
+    assert passes == [1]
+    assert "language" not in ask(TASK, model, body(SHORT, return_timestamps=True))
 
 
 def test_whisper_reads_the_end_of_a_prompt_before_it_writes(whisper: Model, ask: Ask) -> None:

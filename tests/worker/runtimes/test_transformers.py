@@ -215,6 +215,22 @@ def test_where_a_model_looked_is_the_same_by_either_product(load, multiply_in_tu
     assert by_onednn
 
 
+@pytest.mark.parametrize(
+    ("precision", "ways"), [(None, [{}, {"num_beams": 2}, {"do_sample": True, "seed": 7}]), ("bf16", [{}])]
+)
+def test_what_the_encoder_has_given_is_not_read_again(model_folder, precision, ways):
+    model = load_model("transformers", model_folder("whisper"), ("speech-seq2seq",), device="cpu", precision=precision)
+    other = {**SOUND, "input_features": SOUND["input_features"] * -3}
+    given = {**other, "encoder_outputs": model.forward(SOUND)["encoder_last_hidden_state"]}
+    for way in ways:
+        options = {"max_new_tokens": 8, "do_sample": False, **way}
+        written, wanted, others = (model.generate(each, options, nothing) for each in (given, SOUND, other))
+        assert written == wanted != others
+    looked, wanted, others = (model.attend(each, [(1, 0)]) for each in (given, SOUND, other))
+    np.testing.assert_allclose(looked, wanted, rtol=1e-4, atol=1e-6)
+    assert not np.allclose(looked, others, rtol=1e-2)
+
+
 def test_a_pass_that_fails_leaves_the_layers_as_they_were(model_folder, monkeypatch):
     monkeypatch.setattr(linear_products, "LEAST_WEIGHTS", 1)
     model = load_model("transformers", model_folder("bert_classifier"), ("sequence-classification",), device="cpu")

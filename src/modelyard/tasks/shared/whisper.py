@@ -9,7 +9,7 @@ Source: A. Radford et al., Robust Speech Recognition via Large-Scale Weak Superv
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -131,8 +131,9 @@ def transcribe_by_whisper(model: Model, calls: Sequence[Call[Any, Any]], sounds:
     refuse_unknown_times(model, special, params)
     before = read_before(model, special, params)
     transcriptions = [open_transcription(model, *pair, special, size) for pair in zip(calls, sounds, strict=True)]
+    encoded = None
     if special.languages and language is None:
-        heard = detect_languages(model, [one.window(size) for one in transcriptions], special)
+        heard, encoded = detect_languages(model, [one.window(size) for one in transcriptions], special)
     else:
         heard = [] if language is None else [language] * len(transcriptions)
     codes = {token: code for code, token in special.languages.items()}
@@ -146,8 +147,13 @@ def transcribe_by_whisper(model: Model, calls: Sequence[Call[Any, Any]], sounds:
             group = [index for index in unfinished if transcriptions[index].timed is timed]
             if group:
                 write_windows(
-                    model, [calls[index] for index in group], [transcriptions[index] for index in group], special
+                    model,
+                    [calls[index] for index in group],
+                    [transcriptions[index] for index in group],
+                    special,
+                    None if encoded is None else encoded[group],
                 )
+        encoded = None  # that was of the first windows
     wants_times = params.return_timestamps is not False
     return [one.finish(timed=wants_times) for one in transcriptions]
 
@@ -225,20 +231,30 @@ def read_before(model: Model, special: WhisperTokens, params: SpeechParams) -> l
     return [special.before, *tokens[-(int(model.config["max_target_positions"]) // 2 - 1) :]]
 
 
-def detect_languages(model: Model, windows: Sequence[Array], special: WhisperTokens) -> list[int]:
-    """The language token that the model finds likeliest at the start of each window."""
+def detect_languages(model: Model, windows: Sequence[Array], special: WhisperTokens) -> tuple[list[int], Array]:
+    """The language token that the model finds likeliest at the start of each window, and what its encoder has made of
+    them, (windows, frames, width), so that they need not be read again to be written."""
     starts = np.full((len(windows), 1), special.start, dtype=np.int64)
-    logits = model.forward({"input_features": np.concatenate(windows), "decoder_input_ids": starts})["logits"][:, -1]
+    outputs = model.forward({"input_features": np.concatenate(windows), "decoder_input_ids": starts})
+    logits = outputs["logits"][:, -1]
     known = sorted(special.languages.values())
-    return [known[int(best)] for best in logits[:, known].argmax(axis=1)]
+    languages = [known[int(best)] for best in logits[:, known].argmax(axis=1)]
+    return languages, outputs["encoder_last_hidden_state"]
 
 
 def write_windows(
-    model: Model, calls: Sequence[Call[Any, Any]], transcriptions: Sequence[Transcription], special: WhisperTokens
+    model: Model,
+    calls: Sequence[Call[Any, Any]],
+    transcriptions: Sequence[Transcription],
+    special: WhisperTokens,
+    encoded: Array | None,
 ) -> None:
-    """Writes the next window of each transcription, all in one batch. All are timed, or none is."""
+    """Writes the next window of each transcription, all in one batch. All are timed, or none is. `encoded`: what the
+    encoder has made of the windows, (windows, frames, width); None: it has not read them yet."""
     timed, size = transcriptions[0].timed, window_frames(model)
-    windows = [one.window(size) for one in transcriptions]
+    sources = {"input_features": np.concatenate([one.window(size) for one in transcriptions])}
+    if encoded is not None:
+        sources["encoder_outputs"] = encoded
 
     def on_tokens(row: int, tokens: Sequence[int]) -> bool:
         stopped = not timed and transcriptions[row].text.take(tokens)
@@ -246,16 +262,17 @@ def write_windows(
 
     rows = model.generate(
         {
-            "input_features": np.concatenate(windows),
+            **sources,
             "decoder_input_ids": np.array([one.prefix for one in transcriptions], dtype=np.int64),
         },
         {**options_of(calls[0].params, model), "return_timestamps": timed},
         on_tokens,
     )
-    for call, one, window, (made,) in zip(calls, transcriptions, windows, rows, strict=True):
+    for row, (call, one, (made,)) in enumerate(zip(calls, transcriptions, rows, strict=True)):
         if timed:
             by_word = call.params.return_timestamps == "word" and not call.cancelled()
-            times = time_tokens(model, one, window, made, special) if by_word else None
+            source = {name: array[row : row + 1] for name, array in sources.items()}
+            times = time_tokens(model, one, source, made, special) if by_word else None
             take_phrases(model, one, made.tokens, special, times)
         else:
             one.text.take(made.tokens[one.text.tokens :])
@@ -265,15 +282,15 @@ def write_windows(
 
 
 def time_tokens(
-    model: Any, one: Transcription, window: Array, made: GeneratedTokens, special: WhisperTokens
+    model: Any, one: Transcription, source: Mapping[str, Array], made: GeneratedTokens, special: WhisperTokens
 ) -> list[Times]:
     """When each token of a window is said, in seconds from its start. Where the window ended with no end token, the
-    last token's end is not known, and it takes no time."""
+    last token's end is not known, and it takes no time. `source`: the window, as it was given to `Model.generate`."""
     known = list(made.tokens) if made.finish_reason is FinishReason.STOP else list(made.tokens)[:-1]
     if not known:
         return [(0.0, 0.0)] * len(made.tokens)
     decoded = np.array([[*one.prefix, *known]], dtype=np.int64)
-    looks = model.attend({"input_features": window, "decoder_input_ids": decoded}, special.heads)[0]
+    looks = model.attend({**source, "decoder_input_ids": decoded}, special.heads)[0]
     frames = max(1, min(window_frames(model), one.end - one.seek) // FRAMES_PER_TIME)
     width = int(model.config.get("median_filter_width") or SMOOTHED_FRAMES)
     ends_s = align_tokens(looks[:, len(one.prefix) :, :frames], width) * FRAMES_PER_TIME * hop_seconds(model)

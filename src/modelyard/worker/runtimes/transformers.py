@@ -21,6 +21,7 @@ import modelyard.worker.runtimes.without_losses  # noqa: F401
 import numpy as np  # isort: skip
 import torch  # isort: skip
 from transformers import AutoConfig, PreTrainedModel  # isort: skip
+from transformers.modeling_outputs import BaseModelOutput  # isort: skip
 
 from modelyard.errors import InferenceFailed, ModelRefused
 from modelyard.records.precision import BF16, find_precision
@@ -314,7 +315,7 @@ class TransformersModel:
 
     def attend(self, inputs: Mapping[str, Array], heads: Sequence[tuple[int, int]]) -> Array:
         """See `tasks.model.HasAttention`."""
-        tensors = {name: self._tensor(array) for name, array in inputs.items()}
+        tensors = self._tensors(inputs)
         with batch_errors(inputs), torch.inference_mode(), self._products.in_use():
             shown: Array = attend(self._model, tensors, heads).float().cpu().numpy()
         return shown
@@ -356,7 +357,7 @@ class TransformersModel:
         generate: Callable[..., Any],
     ) -> Sequence[Sequence[GeneratedTokens]]:
         """Generates for `rows`, which fit into one batch of the library."""
-        tensors = {name: self._tensor(cut_padding(inputs, name, rows)) for name in inputs}
+        tensors = self._tensors({name: cut_padding(inputs, name, rows) for name in inputs})
         if self._seq2seq:
             prompts = [tensors["decoder_input_ids"].shape[1] if "decoder_input_ids" in tensors else 1] * len(rows)
         else:
@@ -393,7 +394,7 @@ class TransformersModel:
             return stepper.take_rows()
         return stepper.take_sequences(sequences[:, stepper.prompt_width :].tolist(), config.pad_token_id)
 
-    def _count_places(self, tensors: Mapping[str, torch.Tensor]) -> int | None:
+    def _count_places(self, tensors: Mapping[str, Any]) -> int | None:
         """Most tokens of prompt and answer together, when limited: by the context, or where the model hears a piece of
         a sound with each token, by how many pieces there are."""
         frames = self.config.get("audio_length_per_tok")
@@ -401,6 +402,13 @@ class TransformersModel:
             return self._window
         pieces: int = -(-tensors["input_features"].shape[-1] // int(frames))
         return pieces
+
+    def _tensors(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
+        """The arrays on the device, `encoder_outputs` in the shape that the library's encoders give."""
+        tensors: dict[str, Any] = {name: self._tensor(array) for name, array in inputs.items()}
+        if "encoder_outputs" in tensors:
+            tensors["encoder_outputs"] = BaseModelOutput(last_hidden_state=tensors["encoder_outputs"])
+        return tensors
 
     def _tensor(self, array: Array) -> torch.Tensor:
         """The array on the device; floating point in the weights' own type."""
