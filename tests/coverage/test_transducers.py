@@ -11,7 +11,10 @@ from transformers import AutoProcessor
 
 from modelyard.tasks.automatic_speech_recognition import TASK
 from modelyard.tasks.model import Model
+from modelyard.worker.runtimes.adapted_model import load_beside
 from modelyard.worker.runtimes.base import load_model
+from modelyard.worker.runtimes.transformers import TransformersModel
+from tests.builders.adapters import make_adapter, merged, peft_config
 from tests.builders.fixtures import Ask, MultiplyInTurns
 from tests.builders.recordings import in_base64, noise, wav
 from tests.coverage.architectures.building import build
@@ -75,6 +78,21 @@ def test_what_is_heard_is_the_same_by_either_product(
     by_onednn = multiply_in_turns(model)
     assert ask(TASK, model, body(SOUND, return_timestamps=True)) == usual
     assert by_onednn
+
+
+def test_an_adapter_beside_the_weights_hears_what_the_merged_model_hears(
+    family: tuple[Any, Any], ask: Ask, tmp_path: Path
+) -> None:
+    library, model = family
+    config = peft_config("LoraConfig", r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"])
+    folder = make_adapter(model.path, tmp_path / "adapter", config, kind=type(library))
+    whole = merged(model.path, folder, kind=type(library))
+    expected: Any = TransformersModel(model.path, whole, model.tokenizer, model.processor)
+
+    adapted: Any = load_beside(model, folder)()
+
+    answers = [ask(TASK, each, body(SOUND)) for each in (adapted, expected, model)]
+    assert answers[0] == answers[1] != answers[2]
 
 
 def test_what_a_model_does_not_read_is_named(family: tuple[Any, Model], ask: Ask) -> None:

@@ -9,16 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers as library
 from safetensors.torch import load_file, save_file
 
 from modelyard.errors import ModelRefused
+from modelyard.tasks.automatic_speech_recognition import TASK as TRANSCRIPTION
 from modelyard.worker.runtimes.adapted_model import AdaptedModel, load_beside
 from modelyard.worker.runtimes.token_rows import TokenRows
 from modelyard.worker.runtimes.transformers import TransformersModel, load_model
 from tests.builders.adapters import change_config, greedy, make_adapter, merged, peft_config
+from tests.builders.fixtures import Ask
+from tests.builders.recordings import in_base64, noise, wav
 from tests.worker.runtimes.test_adapters import TEXT, grown, lora, tokens, with_another_weight, without_weight
 
 Folder = Callable[[str], Path]
@@ -78,6 +82,24 @@ def test_greedy_tokens_are_those_of_the_merged_model(name: str, model_folder: Fo
     expected = without_end(greedy(merged(base, folder), model.tokenizer, TEXT))
     assert tokens(adapted)[: len(expected)] == expected
     assert tokens(model) == before != tokens(adapted)
+
+
+def test_what_is_heard_is_what_the_merged_model_hears(model_folder: Folder, tmp_path: Path, ask: Ask) -> None:
+    base = model_folder("whisper")
+    config = lora(target_modules=["q_proj", "v_proj"], task_type=None)
+    folder = make_adapter(base, tmp_path / "adapter", config, kind=library.AutoModelForSpeechSeq2Seq)
+    model = load_model(base, ("speech-seq2seq",))
+    whole = merged(base, folder, kind=library.AutoModelForSpeechSeq2Seq)
+    expected = TransformersModel(base, whole, model.tokenizer, model.processor)
+    heard = {"base64": in_base64(wav(noise(1.5))), "params": {"return_timestamps": True}}
+
+    adapted = load_beside(model, folder)()
+
+    assert ask(TRANSCRIPTION, adapted, heard) == ask(TRANSCRIPTION, expected, heard) != ask(TRANSCRIPTION, model, heard)
+    source = {"input_features": np.ones((1, 16, 200), np.float32), "decoder_input_ids": np.array([[5, 6, 7]])}
+    looked, wanted, base_looked = (each.attend(source, [(1, 0)]) for each in (adapted, expected, model))
+    np.testing.assert_allclose(looked, wanted, rtol=1e-3, atol=1e-5)
+    assert not np.allclose(looked, base_looked, rtol=1e-2)
 
 
 def some_adapters(base: Path, folder: Path, model: TransformersModel, count: int) -> list[AdaptedModel]:

@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from modelyard.errors import ModelRefused
 from modelyard.records.adapters import ALPHAS, CONFIG_FILE, RANKS, WEIGHTS_FILE, base_name_of, find_number
-from modelyard.tasks.model import Array, GeneratedTokens, OnTokens
+from modelyard.tasks.model import Array, Emitted, GeneratedTokens, OnTokens
 from modelyard.worker.runtimes.adapter_layers import LoraWeights, Pair
 from modelyard.worker.runtimes.chat_templates import limit_template
 from modelyard.worker.runtimes.failures import loading_errors
@@ -53,6 +53,18 @@ class AdaptedModel(TransformersModel):
         """See `tasks.model.Model.generate`."""
         with self.lora.layers.beside_all(self.lora):
             return super().generate(inputs, options, on_tokens)
+
+    def attend(self, inputs: Mapping[str, Array], heads: Sequence[tuple[int, int]]) -> Array:
+        """See `tasks.model.HasAttention`."""
+        with self.lora.layers.beside_all(self.lora):
+            return super().attend(inputs, heads)
+
+    def transduce(
+        self, inputs: Mapping[str, Array], settings: Mapping[str, Any], cancelled: Callable[[int], bool]
+    ) -> Sequence[Emitted]:
+        """See `tasks.model.HasTransducer`."""
+        with self.lora.layers.beside_all(self.lora):
+            return super().transduce(inputs, settings, cancelled)
 
 
 def load_beside(base: Any, path: Path) -> Callable[[], AdaptedModel]:
