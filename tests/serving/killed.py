@@ -237,7 +237,7 @@ async def lose_nothing(
         wait_until(lambda: server.under_way() == (0, 0, 0))
         assert server.client.delete(f"/models/v2/{MODEL}").status_code == 200
         wait_until(lambda: not many.workers())
-    assert not load.lost
+    assert not load.lost, f"lost: {dict(load.lost)}"
     assert load.answered == requests
     assert [*problems_of_bill(many, lives, server)] == []
     written = requests_answered(many) - answered - 1
