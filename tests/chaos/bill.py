@@ -10,7 +10,7 @@ from sqlalchemy import Row, select
 
 from modelyard.store.tables import instances, requests
 from tests.chaos.databases import Database
-from tests.chaos.lives import UNSEEN_S, Lives, Process, moment
+from tests.chaos.lives import Lives, Process, moment
 from tests.chaos.load import Load, Outcomes
 
 HEARTBEAT_S = 10.0
@@ -126,7 +126,7 @@ class Bill:
         if len(self.of_process()) != sum(line.process is not None for line in self.lines):
             yield "a process is billed twice"
         for line in self.lines:
-            if line.process not in self.lives.began and line.seconds > UNSEEN_S + self.noticed_s:
+            if line.process not in self.lives.began and line.seconds > self.lives.unseen_s + self.noticed_s:
                 yield f"{line.instance_id} is billed {line.seconds:.2f} s, and nobody saw it{line.record}"
 
     def _problems_of_requests(self) -> Iterator[str]:

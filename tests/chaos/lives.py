@@ -19,8 +19,6 @@ EVERY_S = 0.2
 """Between two looks for new processes."""
 PROGRAM_S = 0.2
 """After which a process that is still its parent's program is a fork, and not about to become another one."""
-UNSEEN_S = EVERY_S + PROGRAM_S
-"""Of a life that is shorter nothing may be seen."""
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 
 Process = tuple[int, int]
@@ -34,11 +32,13 @@ def moment() -> float:
 
 @dataclass
 class Lives:
-    """When each process began and ended, in seconds since boot. `most_bytes`: the most memory seen of the server."""
+    """When each process began and ended, in seconds since boot. `most_bytes`: the most memory seen of the server;
+    `unseen_s`: of a life that is shorter nothing may have been seen."""
 
     began: dict[Process, float] = field(default_factory=dict)
     ended: dict[Process, float] = field(default_factory=dict)
     most_bytes: int = 0
+    unseen_s: float = EVERY_S + PROGRAM_S
 
     def lived_s(self, process: Process) -> float:
         return self.ended.get(process, moment()) - self.began[process]
@@ -48,17 +48,20 @@ class Lives:
 def watched(server: Server) -> Iterator[Lives]:
     """Looks at the server's workers all the time that the block runs."""
     with Watch(server) as watch:
-        thread = threading.Thread(target=watch.run)
-        thread.start()
+        threads = [threading.Thread(target=run) for run in (watch.look_for_new, watch.wait_for_ends)]
+        for thread in threads:
+            thread.start()
         try:
             yield watch.lives
         finally:
             watch.over.set()
-            thread.join()
+            for thread in threads:
+                thread.join()
 
 
 class Watch:
-    """Looks for new workers every now and then; the kernel says at once when one has ended."""
+    """Looks for new workers every now and then; the kernel says at once when one has ended, and a thread of its own
+    hears it: on a busy machine a look takes more than a second."""
 
     def __init__(self, server: Server) -> None:
         self.lives = Lives()
@@ -76,9 +79,16 @@ class Watch:
             os.close(key.fd)
         self._selector.close()
 
-    def run(self) -> None:
+    def look_for_new(self) -> None:
+        begun = moment()
         while not self.over.is_set():
+            before, begun = begun, moment()
             self._look()
+            self.lives.unseen_s = max(self.lives.unseen_s, moment() - before + PROGRAM_S)
+            self.over.wait(EVERY_S)
+
+    def wait_for_ends(self) -> None:
+        while not self.over.is_set():
             for key, _ in self._selector.select(EVERY_S):
                 self.lives.ended[key.data] = moment()
                 self._selector.unregister(key.fd)
