@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from tests.serving import ENDLESS, KEY, REQUEST_S, Server, is_alive, program_of, wait_until
+from tests.tasks.comparison import assert_close
 
 PROGRAM = "modelyard.serving.gateway_process"
 MODEL = "tiny/classifier"
@@ -137,7 +138,8 @@ def test_both_give_the_same_answers_and_are_counted_together(server: Server, bot
     counted, inferences = requests_counted(server), server.cluster(MODEL)["inferences"]
     answers = [gateway.run(MODEL, text="a cat")[2] for gateway in both for _ in range(3)]
     assert answers[0]["error"] is None
-    assert all(each == answers[0] for each in answers)
+    for each in answers:  # but for the last bits: a model has now more threads, now fewer
+        assert_close(each["output"], answers[0]["output"])
     assert server.cluster(MODEL)["inferences"] == inferences + 6
     wait_until(lambda: requests_counted(server) == counted + 6)
     streams = [gateway.begin("POST", "/models/v2/tiny/t5", stream_of(20)).read() for gateway in both]
