@@ -1,7 +1,7 @@
 """From the unified request body to a task's typed inputs and params, with errors that name the field.
 
-Owns the wild card `input` and the aliases. Runs in the gateway (before a request
-waits for anything) and again in the worker, on the normalised fields only.
+Owns the wild card `input` and the aliases. Runs in the gateway (before a request waits for anything) and again in the
+worker, on the normalised fields only.
 """
 
 from __future__ import annotations

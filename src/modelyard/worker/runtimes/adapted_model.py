@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from transformers.pytorch_utils import Conv1D
 
 from modelyard.errors import ModelRefused
 from modelyard.records.adapters import ALPHAS, CONFIG_FILE, RANKS, WEIGHTS_FILE, base_name_of, find_number
-from modelyard.tasks.model import Array, Emitted, GeneratedTokens, OnTokens
 from modelyard.worker.runtimes.adapter_layers import LoraWeights, Pair
 from modelyard.worker.runtimes.chat_templates import limit_template
 from modelyard.worker.runtimes.failures import loading_errors
@@ -42,29 +42,10 @@ class AdaptedModel(TransformersModel):
         self.lora = weights
         self.speech = None  # what says the base's answers was not trained with the adapter
 
-    def forward(self, inputs: Mapping[str, Array], *, method: str = "forward", **settings: Any) -> Mapping[str, Any]:
-        """See `tasks.model.Model.forward`."""
-        with self.lora.layers.beside_all(self.lora):
-            return super().forward(inputs, method=method, **settings)
-
-    def generate(
-        self, inputs: Mapping[str, Array], options: Mapping[str, Any], on_tokens: OnTokens
-    ) -> Sequence[Sequence[GeneratedTokens]]:
-        """See `tasks.model.Model.generate`."""
-        with self.lora.layers.beside_all(self.lora):
-            return super().generate(inputs, options, on_tokens)
-
-    def attend(self, inputs: Mapping[str, Array], heads: Sequence[tuple[int, int]]) -> Array:
-        """See `tasks.model.HasAttention`."""
-        with self.lora.layers.beside_all(self.lora):
-            return super().attend(inputs, heads)
-
-    def transduce(
-        self, inputs: Mapping[str, Array], settings: Mapping[str, Any], cancelled: Callable[[int], bool]
-    ) -> Sequence[Emitted]:
-        """See `tasks.model.HasTransducer`."""
-        with self.lora.layers.beside_all(self.lora):
-            return super().transduce(inputs, settings, cancelled)
+    @contextmanager
+    def _computing(self, inputs: Mapping[str, Any]) -> Iterator[None]:
+        with self.lora.layers.beside_all(self.lora), super()._computing(inputs):
+            yield
 
 
 def load_beside(base: Any, path: Path) -> Callable[[], AdaptedModel]:

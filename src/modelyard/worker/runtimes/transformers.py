@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import inspect
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,7 @@ class TransformersModel:
         if method == "forward":
             settings["return_dict"] = True
         run = self._model if method == "forward" else getattr(self._model, method)
-        with batch_errors(inputs), torch.inference_mode(), self._products.in_use():
+        with self._computing(inputs):
             outputs = to_plain(run(**arguments, **settings))
         if not isinstance(outputs, dict):
             return {"output": outputs}
@@ -307,7 +308,7 @@ class TransformersModel:
             window=self._window,
             reads_padding=self._reads_padding,
         ):
-            with batch_errors(inputs), torch.inference_mode(), self._products.in_use():
+            with self._computing(inputs):
                 made = self._generate(inputs, rows, config, seed, form, on_tokens, generate)
                 for row, answer in zip(rows, made, strict=True):
                     answers[row] = answer
@@ -316,7 +317,7 @@ class TransformersModel:
     def attend(self, inputs: Mapping[str, Array], heads: Sequence[tuple[int, int]]) -> Array:
         """See `tasks.model.HasAttention`."""
         tensors = self._tensors(inputs)
-        with batch_errors(inputs), torch.inference_mode(), self._products.in_use():
+        with self._computing(inputs):
             shown: Array = attend(self._model, tensors, heads).float().cpu().numpy()
         return shown
 
@@ -325,7 +326,7 @@ class TransformersModel:
     ) -> Sequence[Emitted]:
         """See `tasks.model.HasTransducer`."""
         tensors = {name: self._tensor(array) for name, array in inputs.items()}
-        with batch_errors(inputs), torch.inference_mode(), self._products.in_use():
+        with self._computing(inputs):
             return transduce(self._model, self._defaults, {**tensors, **settings}, cancelled)
 
     def find_token_model(self, reserved_bytes: int | None = None) -> TokenModel | None:
@@ -393,6 +394,13 @@ class TransformersModel:
         if stepper.steps_rows:
             return stepper.take_rows()
         return stepper.take_sequences(sequences[:, stepper.prompt_width :].tolist(), config.pad_token_id)
+
+    @contextmanager
+    def _computing(self, inputs: Mapping[str, Any]) -> Iterator[None]:
+        """Every pass of the model on `inputs` runs in this block: without gradients, by the quicker products. What the
+        library raises becomes InferenceFailed."""
+        with batch_errors(inputs), torch.inference_mode(), self._products.in_use():
+            yield
 
     def _count_places(self, tensors: Mapping[str, Any]) -> int | None:
         """Most tokens of prompt and answer together, when limited: by the context, or where the model hears a piece of
