@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from modelyard.control.autoscaler import Load
-from modelyard.control.routes import Route, Routes, pick
+from modelyard.control.routes import BACK_S, Route, Routes, pick
 from modelyard.control.targets import Target
 from modelyard.engine.link import Link
 from modelyard.errors import BootFailed, ClusterOff, DeadlineExceeded, ModelyardError, QueueFull
 from tests.clock import HandClock
+from tests.engine.harness import eventually
 from tests.loop import turns
 from tests.properties import TIMES
 
@@ -554,11 +555,31 @@ async def test_a_replica_that_was_lost_by_mistake_comes_back_with_what_it_holds(
     bench.publish(a=2)
     held = await bench.acquire()
     bench.routes.lose(bench.route, held)
+    bench.clock.advance(BACK_S)
     bench.publish(a=2)
     assert bench.route.targets["a"] is held
     assert bench.route.in_flight("a") == 1
     bench.release(held)
     assert bench.route.load() == Load()
+
+
+async def test_a_replica_that_was_lost_gets_nothing_for_a_moment_though_its_link_seems_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("modelyard.control.routes.BACK_S", 0.01)
+    bench = Bench()
+    bench.publish(a=2, b=1)
+    held = await bench.acquire()
+    bench.routes.lose(bench.route, held)
+    bench.release(held)
+    bench.publish(a=2, b=1)
+    assert list(bench.route.targets) == ["b"]
+    pokes = bench.pokes
+    await eventually(lambda: bench.pokes > pokes)
+    bench.clock.advance(0.01)
+    bench.publish(a=2, b=1)
+    assert sorted(bench.route.targets) == ["a", "b"]
+    assert not bench.route.lost_at
 
 
 async def test_a_removed_cluster_fails_who_waits_and_who_still_holds_its_route() -> None:

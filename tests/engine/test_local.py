@@ -29,6 +29,7 @@ from modelyard.engine.nursery_process import NurseryProcess
 from modelyard.engine.rundir import MARKER, PREFIX, RunDir
 from modelyard.engine.standby_process import STANDBY
 from modelyard.errors import InferenceFailed, ReplicaLost
+from modelyard.records.deaths import Death
 from modelyard.records.models import Inspection, ModelCard, OnProgress, Progress, Source
 from modelyard.telemetry.log_lines import RequestLabels, current_request
 from modelyard.units import GIB
@@ -265,6 +266,7 @@ async def test_a_killed_nursery_is_replaced() -> None:
             await finish(exchange)
         sighting = await harness.until_phase(replica_id, Phase.GONE)
         assert (sighting.reason, sighting.host_died) == ("the nursery was killed by SIGKILL", True)
+        assert await link.find_death(0.0) == Death("the nursery was killed by SIGKILL", host_died=True)
         await eventually(lambda: not is_alive(pid) and not is_alive(child))
         # Between two nurseries: a launch waits for the next, a stop does not.
         waiting, stopped = echo_spec(), echo_spec()

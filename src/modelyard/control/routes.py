@@ -27,6 +27,9 @@ from modelyard.errors import ModelyardError, QueueFull, make_error
 
 ALL = sys.maxsize
 """As many slots as there are."""
+BACK_S = 1.0
+"""For how long a replica gets no requests whose link broke for one of them and is whole here: mostly it has died, which
+is not known here yet, and each request that was sent there meanwhile would come back."""
 
 
 @dataclass(eq=False, slots=True)
@@ -36,9 +39,9 @@ class Route:
     `failure`: what requests get while there is no replica; None: a place in the queue.
     `told_waiting`: how many have waited at most since the control loop last looked, which knows of so many. `touched`:
     something has happened to it since the loop last asked. `gaps_s`: for how long it had nothing to do before a request
-    came, of those since the loop last looked. `finished`: requests that were answered since they were last counted;
-    `answered_at`: when the latest of these was, None where there are none. `waiting_elsewhere`: requests that wait in
-    another process for a slot.
+    came, of those since the loop last looked. `lost_at`: when replicas were lost that may come back, by id. `finished`:
+    requests that were answered since they were last counted; `answered_at`: when the latest of these was, None where
+    there are none. `waiting_elsewhere`: requests that wait in another process for a slot.
     Whenever control returns to the event loop, no replica has room for whoever is first to get it."""
 
     cluster_id: str
@@ -50,6 +53,7 @@ class Route:
     told_waiting: int = 0
     touched: bool = False
     gaps_s: list[float] = field(default_factory=list)
+    lost_at: dict[str, float] = field(default_factory=dict)
     last_activity: float = 0.0
     finished: int = 0
     answered_at: datetime | None = None
@@ -115,7 +119,8 @@ class Slots(ABC):
 
     @abstractmethod
     def lose(self, route: Route, target: Target) -> None:
-        """Takes a replica whose link broke out of the route at once, before the reconciler has noticed.
+        """Takes a replica whose link broke out of the route at once, before the reconciler has noticed; for BACK_S it
+        does not come back.
 
         For the holder of one of its slots, which it releases afterwards.
         """
@@ -273,6 +278,8 @@ class Routes(Slots):
         """See Slots."""
         if route.targets.get(target.replica_id) is target:
             route.leaving[target.replica_id] = self._take_out(route, target.replica_id)
+            route.lost_at[target.replica_id] = self._clock.monotonic()
+            asyncio.get_running_loop().call_later(BACK_S, self._on_demand, route.cluster_id)
             self._serve_queues(route, [target.process])
         self._on_demand(route.cluster_id)
 
@@ -289,6 +296,9 @@ class Routes(Slots):
         replicas, by id, in whose processes those of them run that have none of their own. Idempotent.
         """
         route = self.ensure(cluster_id)
+        if route.lost_at:
+            since = self._clock.monotonic() - BACK_S
+            route.lost_at = {replica_id: at for replica_id, at in route.lost_at.items() if at > since}
         changed = []
         for gone_id in route.targets.keys() - links.keys():
             target = self._take_out(route, gone_id)
@@ -296,7 +306,7 @@ class Routes(Slots):
             if target.in_flight:
                 route.leaving[gone_id] = target
         for replica_id, (link, slots) in links.items():
-            if replica_id not in route.targets and not link.closed:
+            if replica_id not in route.targets and replica_id not in route.lost_at and not link.closed:
                 # One that was lost by mistake comes back with what it holds, so that no request is counted twice.
                 known = route.leaving.pop(replica_id, None)
                 process = self._ensure_process(beside.get(replica_id, replica_id))

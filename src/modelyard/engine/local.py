@@ -322,7 +322,7 @@ class LocalEngine(Engine):
         death = self._find_death(replica, status)
         if replica.link is not None:
             replica.link.note_death(death)
-        self._mark_gone(replica, death.reason, host_died=status is None)
+        self._mark_gone(replica, death.reason, host_died=death.host_died)
 
     async def _attend(self, replica: LocalReplica) -> str:
         """One connection to a replica, from its beginning to its end; what was the matter then."""
@@ -413,7 +413,7 @@ class LocalEngine(Engine):
 
     def _find_death(self, replica: LocalReplica, status: int | None) -> Death:
         if replica.reason is not None:
-            return Death(replica.reason)
+            return Death(replica.reason, host_died=status is None)
         spec, code = replica.spec, os.waitstatus_to_exitcode(status or 0)
         lack = find_lack(code, spec.log_path, count_oom_kills() - replica.oom_kills)
         held_bytes = self._sightings[spec.replica_id].memory_bytes

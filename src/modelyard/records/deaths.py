@@ -12,9 +12,11 @@ Lack = Literal["limit", "machine"]
 @dataclass(frozen=True, slots=True)
 class Death:
     """`reason`: for a person. `lack`: the memory it died for want of, None when it died of something else.
-    `held_bytes`: what it was last seen to hold, None: not known; `limit_bytes`: what it could allocate, None: all."""
+    `held_bytes`: what it was last seen to hold, None: not known; `limit_bytes`: what it could allocate, None: all.
+    `host_died`: its node, or the process that had started it, ended: what it held has not caused that."""
 
     reason: str
     lack: Lack | None = None
     held_bytes: int | None = None
     limit_bytes: int | None = None
+    host_died: bool = False

@@ -19,6 +19,7 @@ from modelyard.engine.remote.engine import RemoteEngine
 from modelyard.engine.remote.finder import AgentAddress
 from modelyard.engine.remote.messages import Ask, Greet, to_line
 from modelyard.engine.remote.node import ASK_EVERY_S
+from modelyard.records.deaths import Death
 from tests.engine.agents import HOST, Agents, Found
 from tests.engine.conftest import cleared, started, two_servers
 from tests.engine.harness import DEADLINE_S, Harness, ask, echo_spec, eventually, is_alive, new_token
@@ -54,7 +55,7 @@ async def test_nodes_come_and_go_and_replicas_go_with_them(
     lone: Agents, leading: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = echo_spec()
-    await leading.boot(spec)
+    link = await leading.boot(spec)
     pid = leading.engine.sightings()[spec.replica_id].pid
     assert pid is not None
 
@@ -63,6 +64,7 @@ async def test_nodes_come_and_go_and_replicas_go_with_them(
 
     assert sighting.host_died
     assert "node lone" in (sighting.reason or "")
+    assert await link.find_death(0.0) == Death(sighting.reason or "", host_died=True)
     assert leading.engine.nodes() == ()
     monkeypatch.setattr("modelyard.engine.remote.engine.TELL_S", DEADLINE_S)
     async with asyncio.timeout(DEADLINE_S / 2):  # nobody waits for it any more

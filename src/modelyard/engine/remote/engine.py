@@ -351,7 +351,7 @@ class RemoteEngine(Engine):
         host_died: bool = False,
         silent_s: float = 0.0,
     ) -> None:
-        replica.note_end(reason)
+        replica.note_end(reason, host_died=host_died)
         self._start_task(replica.disconnect(), f"end of {replica.id}")
         if replica.shown:
             last = replica.describe(self._sightings[replica.id])

@@ -89,13 +89,13 @@ class RemoteReplica:
             return sighting
         return replace(sighting, phase=before.phase) if link is None else replace(sighting, link=link)
 
-    def note_end(self, reason: str) -> None:
-        """It is gone: whoever has requests on it learns how it ended."""
+    def note_end(self, reason: str, *, host_died: bool) -> None:
+        """It is gone: whoever has requests on it learns how it ended. `host_died`: see Sighting."""
         self.gone.set()
         self.connected.set()
         if self.link is not None:
             told = None if self.seen is None else self.seen.death
-            self.link.note_death(told or Death(reason))
+            self.link.note_death(told or Death(reason, host_died=host_died))
 
     async def disconnect(self) -> None:
         """Closes the connection to it; requests that wait on it get ReplicaLost."""

@@ -31,7 +31,7 @@ MAX_DEATHS = 2
 DEATH_TOLD_S = 5.0
 """How long the client waits at most to be told what its request died of: the engine knows within milliseconds."""
 MAX_TRIES = 4
-"""Replicas in all, with those that were gone before they had the request or were ended for another's sake."""
+"""Replicas that had the request, with those that were ended for another's sake or went with their node."""
 
 
 class Replicas(Destination):
@@ -59,7 +59,6 @@ class Replicas(Destination):
         begun = now = time.monotonic()
         deaths = tries = 0
         while True:
-            tries += 1
             acquire = self.routes.acquire_alone if deaths else self.routes.acquire
             queue = None if request.span is None else request.span.open("queue")
             target = await acquire(route, max(0.001, begun + self._queue_wait_s - now))
@@ -76,10 +75,14 @@ class Replicas(Destination):
                 self.routes.lose(route, target)
                 if attempt.started:
                     raise
+                tries += attempt.sent
                 deaths += attempt.sent and not target.was_ended
                 if deaths == MAX_DEATHS:
                     death = await target.link.find_death(DEATH_TOLD_S)
-                    raise killed_replicas(request, death) from error
+                    if death is None or not death.host_died:
+                        raise killed_replicas(request, death) from error
+                    deaths -= 1
+                    now = time.monotonic()
                 if tries == MAX_TRIES:
                     words = f"{MAX_TRIES} replicas ended before they answered this request."
                     raise ReplicaLost(words, cause="tries", model=request.card.model_id) from error
