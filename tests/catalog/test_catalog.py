@@ -217,8 +217,10 @@ async def test_a_hub_that_does_not_answer_still_leaves_a_guess(root: Path, serve
     server.faults.status = 503
     catalog = Catalog(Folders([root]), hub)
 
-    with pytest.raises(UnknownModel, match=r"answers 503.*Did you mean acme/tiny-gpt2\?"):
+    with pytest.raises(UnknownModel, match=r"answers 503.*Did you mean acme/tiny-gpt2\?") as failure:
         await catalog.get("acme/tiny-gtp2")
+    assert server.url not in failure.value.message
+    assert server.url in (failure.value.detail or "")
     assert await catalog.list(model_id="acme/tiny-gtp2") == []
 
 

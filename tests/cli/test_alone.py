@@ -80,6 +80,7 @@ def test_ls_and_pull_without_a_server(alone: Terminal, alone_inside: Inside, zoo
     assert "tiny/gpt2" in {model["modelId"] for model in json.loads(alone.ok("ls", "--json"))}
     narrowed = json.loads(alone_inside.ok("ls", "GPT", "--limit", "1", "--json"))
     assert [(model["modelId"], model["memorySource"]) for model in narrowed] == [(GPT2, "estimated")]
+    assert "task: got 'chta'; accepted: one of" in alone_inside.problem("ls", "--task", "chta")
     assert alone_inside.ok("pull", GPT2).strip() == str(zoo / GPT2)
 
 
@@ -91,7 +92,8 @@ def test_show_says_what_a_model_is_and_what_it_is_not(alone_inside: Inside, tmp_
     assert re.fullmatch(r"[\d.]+K", told["params"].strip())
     (tmp_path / "gliner_config.json").write_text("{}")
     lines = dict(line.split(maxsplit=1) for line in alone_inside.ok("models", "show", str(tmp_path)).splitlines())
-    assert "is a GLiNER model, which Modelyard does not run; take a model for token-classification" in lines["error"]
+    assert lines["modelId"].strip() == str(tmp_path)
+    assert f"{tmp_path} is a GLiNER model, which Modelyard does not run; take a model for token-" in lines["error"]
     assert (lines["ramRequired"].strip(), lines["memorySource"].strip()) == ("-", "-")
 
 

@@ -22,7 +22,7 @@ DEADLINE_S = 400
 
 def run_python(program: str, version: str, port: int, given: str = "") -> Any:
     """What a Python program prints with that version of `bytez`. `port`: the server's."""
-    environ = {**os.environ, "PYTHONPATH": str(PACKAGES / f"bytez-{version}")}
+    environ = {**os.environ, "PYTHONPATH": str(installed(f"bytez-{version}"))}
     return read_output([*at_port(port, HERE / program), KEY], given, env=environ)
 
 
@@ -34,7 +34,7 @@ def at_port(port: int, program: Path) -> list[str]:
 def run_with_frameworks(program: str, url: str, cases: Sequence[str] | Mapping[str, Sequence[str]]) -> Any:
     """What a Python program prints of its cases, by their names, with the libraries of frameworks.txt. `cases`: of one
     that runs several, each one's."""
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGES / FRAMEWORKS), str(PROVIDER_PACKAGES)])}
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(installed(FRAMEWORKS)), str(PROVIDER_PACKAGES)])}
     environ.pop("HF_HUB_OFFLINE", None)  # Hugging Face's client would not ask the server either
     given = json.dumps({"url": url, "key": KEY, "cases": cases})
     return read_output([sys.executable, str(HERE / program)], given, env=environ)
@@ -42,10 +42,17 @@ def run_with_frameworks(program: str, url: str, cases: Sequence[str] | Mapping[s
 
 def run_node(program: str, package: str, port: int, given: str = "") -> Any:
     """What a JavaScript program prints with that version of `bytez.js`. `port`: the server's."""
-    script = PACKAGES / program  # beside node_modules, where Node looks for packages
+    script = installed("node_modules").with_name(program)  # beside node_modules, where Node looks for packages
     script.write_text((HERE / program).read_text())
     command = [node(), "--import", (HERE / "dev_port.mjs").as_uri(), str(script), package, KEY]
     return read_output(command, given, cwd=PACKAGES, env={**os.environ, "DEV_PORT": str(port)})
+
+
+def installed(name: str) -> Path:
+    """The folder of a client that is installed in this checkout."""
+    folder, command = PACKAGES / name, f"{sys.executable} {HERE / 'install.py'}"
+    assert folder.is_dir(), f"{folder} is not there; `make setup` in a new clone installs it, or: {command}"
+    return folder
 
 
 def node() -> str:

@@ -129,6 +129,20 @@ async def test_what_is_prepared_is_looked_up_afresh_once_forgotten(models: Path)
     await outcome(preparations, SMALL)
 
 
+async def test_where_a_download_failed_is_told_to_the_operator_alone(
+    server: HubServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.faults.status = 503
+    catalog = Catalog(Folders([]), open_hub(server, tmp_path))
+
+    state = await outcome(prepare_from(catalog), REMOTE)
+
+    assert isinstance(state, NotPrepared)
+    assert server.url not in state.error.message
+    assert server.url in caplog.text
+    await catalog.aclose()
+
+
 async def test_a_bug_in_the_catalogue_is_an_outcome_too(models: Path, caplog: pytest.LogCaptureFixture) -> None:
     def explode(ids: object) -> dict[str, int]:
         raise ValueError("a bug")

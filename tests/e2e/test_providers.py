@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.attacks.test_strangers import add_account
+from tests.clients.programs import installed
 from tests.later import Later
 from tests.providers.local import PACKAGES, Answer, Asked, LocalProvider, chunks, completion, events
 from tests.serving import KEY, REQUEST_S, Server, is_alive, wait_until
@@ -747,7 +748,7 @@ def test_the_hosted_services_client_reads_what_the_provider_has_answered(
     server: Server, provider: LocalProvider
 ) -> None:
     provider.answers(Answer(completion("Hello")))
-    folder = ROOT / "tests" / "clients" / ".packages" / "bytez-3.0.1"
+    folder = installed("bytez-3.0.1")
     program = (
         "import json, sys\nfrom bytez import Bytez\n"
         "client = Bytez(sys.argv[1], dev=True)\n"

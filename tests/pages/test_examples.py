@@ -16,7 +16,7 @@ import pytest
 
 from tests.builders import real
 from tests.cli.conftest import clean_environ
-from tests.clients.programs import FRAMEWORKS, PACKAGES, PROVIDER_PACKAGES, at_port
+from tests.clients.programs import FRAMEWORKS, PROVIDER_PACKAGES, at_port, installed
 from tests.pages.blocks import ROOT, Block, blocks, commands
 from tests.pages.programs import NOT_RUN, PAGES_NOT_RUN, STAND_STILL
 from tests.serving import KEY, Server
@@ -107,8 +107,8 @@ def test_examples_of_a_page_run(page: Path, documented: Server, environ: dict[st
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     ours = [block for block in EXAMPLES if block.page == page]
     if program := [(block.line, text_for(documented, block)) for block in ours if block.language == "python"]:
-        frameworks = [PACKAGES / FRAMEWORKS, PROVIDER_PACKAGES] if page.name == "frameworks.md" else []
-        packages = [ROOT / "src", *frameworks, PACKAGES / "bytez-3.0.1"]
+        frameworks = [installed(FRAMEWORKS), PROVIDER_PACKAGES] if page.name == "frameworks.md" else []
+        packages = [ROOT / "src", *frameworks, installed("bytez-3.0.1")]
         where = {**environ, "PYTHONPATH": os.pathsep.join(map(str, packages))}
         runner = at_port(documented.port, Path(__file__).with_name("run_python.py"))
         run(page, [*runner, str(page)], json.dumps(program), where, tmp_path)

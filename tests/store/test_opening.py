@@ -127,6 +127,16 @@ def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
         Store.open(f"sqlite:///{tmp_path}")
 
 
+def test_a_database_that_does_not_keep_texts_in_utf8_is_refused(postgresql_server: str) -> None:
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute(
+            "CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0 STRATEGY FILE_COPY"
+        )
+
+    with pytest.raises(Unavailable, match=r"/ascii\S* keeps texts as SQL_ASCII, .* UTF8"):
+        Store.open(postgresql_server.replace("/postgres?", "/ascii?"))
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "modelyard.db"
     Store.open(f"sqlite:///{file}").close()

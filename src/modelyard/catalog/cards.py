@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from modelyard.catalog.architectures import known_task
 from modelyard.catalog.found import Found
 from modelyard.catalog.memory import estimate_model_bytes, plan_bf16_bytes, plan_context
 from modelyard.config import ASK, CONTEXT_TOKENS, OFF, ON
+from modelyard.errors import InvalidRequest
 from modelyard.records.models import Inspection, Measurement, ModelCard
 from modelyard.records.precision import BF16
 
@@ -19,6 +21,15 @@ NO_PICKLES = "has its weights only as pickle files, which this server reads of n
 
 NOT_IN_BF16 = ("text-to-speech", "text-to-audio")
 """Tasks whose models are loaded otherwise than by the transformers runtime."""
+
+
+def check_task(task_id: str | None) -> None:
+    """Whether models may be listed by that task, or by none. Raises InvalidRequest, which names all tasks."""
+    if task_id not in (None, UNKNOWN_TASK) and known_task(task_id) is None:
+        from modelyard.tasks.registry import TASKS
+
+        tasks = ", ".join(sorted(task.id for task in TASKS))
+        raise InvalidRequest(field="task", got=task_id, accepted=f"one of {tasks}")
 
 
 def make_card(

@@ -159,14 +159,14 @@ class Catalog:
 
         DownloadFailed only for a model that this server has met before: then it is known to be there.
         """
-        unasked = ""
+        unasked, why = "", ""
         try:
             card = await self.find(model_id, account_id)
         except DownloadFailed as error:
             if self._hub is not None and model_id in self._hub.known_ids(account_id):
                 raise
             # Never heard of, and nobody to ask: for this server there is no such model, and a guess helps more.
-            card, unasked = None, f" ({error.message.removesuffix('.')})"
+            card, unasked, why = None, f" {error.message}", f"{error.detail} "
         if card is None:
             base_id, kind = split_variant(model_id)
             base = await self.find(base_id, account_id) if kind is not None else None
@@ -184,7 +184,7 @@ class Catalog:
             raise UnknownModel(
                 f"There is no model {model_id} here{unasked}.{guess}",
                 model=model_id,
-                detail=f"Looked in {self._places()}.",
+                detail=f"{why}Looked in {self._places()}.",
                 nearest=near,
             )
         return card

@@ -41,10 +41,12 @@ _PART = re.compile(r"[^\x00-\x1f\\/:]+")
 
 
 class HubUnreachable(Exception):
-    """The hub did not answer, or not sensibly. The message is a sentence. `transient`: asking again may help."""
+    """The hub did not answer, or not sensibly. The message is a sentence that any account may read. `detail`: one for
+    the operator, with the hub's address; None: there is no more to say. `transient`: asking again may help."""
 
-    def __init__(self, message: str, *, transient: bool = True) -> None:
+    def __init__(self, message: str, *, detail: str | None = None, transient: bool = True) -> None:
         super().__init__(message)
+        self.detail = detail
         self.transient = transient
 
 
@@ -128,9 +130,9 @@ class HubClient:
                 info = msgspec.json.decode(body, type=_Info)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 fault = fault_of(error, _Info)
-                raise HubUnreachable(f"{self.endpoint} does not answer like a model hub: {fault}.") from error
+                raise HubUnreachable(f"The hub does not answer like one: {fault}.", detail=self._place) from error
         if not _COMMIT.fullmatch(info.sha):
-            raise HubUnreachable(f"{self.endpoint} names no valid commit for {model_id}.")
+            raise HubUnreachable(f"The hub names no valid commit for {model_id}.", detail=self._place)
         files = {sibling.rfilename: file for sibling in info.siblings if (file := _remote_file(sibling))}
         license, base_model = (find_tagged(info.tags, name) for name in ("license", "base_model"))
         front = FrontMatter(info.pipeline_tag, license, tuple(info.tags), info.library_name, base_model)
@@ -157,7 +159,8 @@ class HubClient:
             with self._request(path, repository.model_id, headers) as response:
                 yield response
         except RepositoryMissing as error:
-            raise DownloadFailed(f"{repository.model_id} has gone from {self.endpoint} meanwhile.") from error
+            gone = f"{repository.model_id} has gone from the hub meanwhile."
+            raise DownloadFailed(gone, detail=self._place) from error
 
     def close(self) -> None:
         """Closes every connection; threads that read from one fail at once. The client must not be used afterwards."""
@@ -195,7 +198,8 @@ class HubClient:
                 with self._noted(response):
                     yield response
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise HubUnreachable(f"{self.endpoint} cannot be reached: {error or type(error).__name__}.") from error
+            detail = f"The hub is {self.endpoint}: {error or type(error).__name__}."
+            raise HubUnreachable("The hub cannot be reached.", detail=detail) from error
 
     @contextmanager
     def _noted(self, response: httpx.Response) -> Iterator[None]:
@@ -213,22 +217,31 @@ class HubClient:
         if code == "GatedRepo":
             then = "set HF_TOKEN to a token of that account" if self.anonymous else "use its account's HF_TOKEN"
             return ModelRefused(
-                f"{model_id} is gated: accept its terms at {self.endpoint}/{model_id}, then {then} and start again."
+                f"{model_id} is gated on the hub: whoever runs this server has to accept its terms there.",
+                detail=f"Do so at {self.endpoint}/{model_id}, then {then} and start again.",
             )
         if code == "RepoNotFound" or (status == 401 and self.anonymous):
             return RepositoryMissing(model_id)
         if code == "RevisionNotFound":
-            return DownloadFailed(f"{model_id} has no such revision at {self.endpoint}.")
+            return DownloadFailed(f"{model_id} has no such revision on the hub.", detail=self._place)
         if status in {401, 403}:
             reason = response.headers.get("x-error-message", "access denied")
-            remedy = "set HF_TOKEN to a token that may read it" if self.anonymous else "check HF_TOKEN"
-            words = f"{self.endpoint} does not hand out {model_id} ({reason}); {remedy}."
-            return ModelRefused(words, cause=BAD_CREDENTIALS if status == 401 else None)
+            remedy = "Set HF_TOKEN to a token that may read it" if self.anonymous else "Check HF_TOKEN"
+            return ModelRefused(
+                f"The hub does not hand out {model_id} to this server.",
+                detail=f"{self.endpoint} says: {reason}. {remedy}.",
+                cause=BAD_CREDENTIALS if status == 401 else None,
+            )
         if status == 404 and code is None:
             return RepositoryMissing(model_id)
         return HubUnreachable(
-            f"{self.endpoint} answers {status} for {model_id}.", transient=status in TRANSIENT_STATUSES
+            f"The hub answers {status} for {model_id}.", detail=self._place, transient=status in TRANSIENT_STATUSES
         )
+
+    @property
+    def _place(self) -> str:
+        """Which hub it is, as only the operator is told: a mirror may be a host that nobody else knows of."""
+        return f"The hub is {self.endpoint}."
 
 
 def _remote_file(sibling: _Sibling) -> RemoteFile | None:

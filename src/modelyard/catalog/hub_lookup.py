@@ -89,7 +89,7 @@ class HubLookup:
         except HubUnreachable as error:
             failed = DownloadFailed(
                 f"{str(error).removesuffix('.')}, and {model_id} is not complete in the cache.",
-                detail=f"The cache is {self._cache.root}.",
+                detail=" ".join(filter(None, [error.detail, f"The cache is {self._cache.root}."])),
             )
             return self._from_cache(model_id, known, Answer(FAILED_TTL_S, error=failed))
         except NoSuchFile:
@@ -118,10 +118,10 @@ class HubLookup:
             except HubUnreachable as error:
                 if here is not None:
                     return here
-                raise DownloadFailed(f"{model_id} cannot be fetched: {error}") from error
+                raise DownloadFailed(f"{model_id} cannot be fetched: {error}", detail=error.detail) from error
             except RepositoryMissing as error:
-                gone = f"{model_id} cannot be fetched: {self._client.endpoint} has no such model."
-                raise DownloadFailed(gone) from error
+                gone = f"{model_id} cannot be fetched: the hub has no such model."
+                raise DownloadFailed(gone, detail=f"The hub is {self._client.endpoint}.") from error
             except NoSuchFile as error:
                 raise DownloadFailed(f"{model_id} cannot be fetched: its repository has no such file.") from error
         if inspection.problem:

@@ -88,6 +88,7 @@ class Transfer:
                             f"{name} of {repository.model_id} broke off {failures} times without progress, at "
                             f"{file.tell():,} of {repository.files[name].size:,} bytes: {error} "
                             "What has come is kept; asking again goes on from there.",
+                            detail=error.detail,
                         ) from error
                 if self._stop.wait(self._patience.delay_s(failures)):
                     raise Stopped

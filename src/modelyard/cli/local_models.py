@@ -91,4 +91,6 @@ def card_of_folder(path: Path, settings: Settings) -> ModelCard:
     if not path.is_dir():
         raise InvalidRequest(field="model", got=str(path), accepted="org/name, or a model folder that exists")
     found = Found(f"{FOLDER_ORG}/{path.name}", Source.FOLDER, inspect_folder(path), path)
-    return make_card(found, settings.allow_unsafe, settings.context_tokens, settings.bf16, settings.pickles)
+    card = make_card(found, settings.allow_unsafe, settings.context_tokens, settings.bf16, settings.pickles)
+    # What is wrong is said of the folder, by which it was named.
+    return card if card.refusal is None else replace(card, refusal=card.refusal.replace(card.model_id, str(path), 1))

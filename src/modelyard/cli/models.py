@@ -61,8 +61,10 @@ def show(resolved: Resolved, model: ModelId, url: Url = None, json: Json = False
     model is and in how much memory, one request at a time and in batches, and which of its forms is the fastest."""
     import asyncio
 
+    from modelyard.cli.local_models import is_path
+
     shown = describe_closed(model) or asyncio.run(describe_here(resolved.settings, model))
-    listed = ask_listed(url, resolved.settings, shown["modelId"])
+    listed = {} if is_path(model) else ask_listed(url, resolved.settings, shown["modelId"])
     shown |= {name: listed.get(name) for name in ("benchmark", "servedForm")}
     if json:
         return output.print_json(shown)
@@ -136,19 +138,22 @@ def form_words(form: Mapping[str, Any] | None) -> str:
 
 async def look_here(settings: Settings, task: str | None, text: str | None) -> list[dict[str, Any]]:
     """The list that a server with these settings would give of the models on this machine, without prices."""
+    from modelyard.catalog.cards import check_task
     from modelyard.cli.local_models import open_catalog
 
+    check_task(task)
     async with open_catalog(settings) as catalog:
         cards = await catalog.list(task=task)
     return [describe(card) for card in cards if text is None or text.lower() in card.model_id.lower()]
 
 
 async def describe_here(settings: Settings, model: str) -> dict[str, Any]:
-    """What is known of one model on this machine or the hub, or in the folder of that path."""
-    from modelyard.cli.local_models import find_card, open_catalog
+    """What is known of one model on this machine or the hub, or in the folder of that path, which is its name then."""
+    from modelyard.cli.local_models import find_card, is_path, open_catalog
 
     async with open_catalog(settings) as catalog:
-        return describe(await find_card(catalog, settings, model))
+        card = await find_card(catalog, settings, model)
+    return describe(card) | ({"modelId": str(card.path)} if is_path(model) else {})
 
 
 def describe_closed(model_id: str) -> dict[str, Any] | None:

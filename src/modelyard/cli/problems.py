@@ -83,6 +83,7 @@ _BY_CAUSE: dict[str, str] = {
     "busy": "try again in a moment",
     "disk": "free some space on it, make it writable for this user, or check it",
     "disk full": "free some space, or lower --min-free-mb",
+    "encoding": "createdb --encoding UTF8 --template template0 NAME    (and name that one in --database-url)",
     "no right": "grant it to the user in --database-url",
     "no answer": "check that it is running and that --database-url (MODELYARD_DATABASE_URL) is right",
 }

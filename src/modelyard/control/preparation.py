@@ -172,6 +172,8 @@ class Preparations:
         try:
             outcome = await work
         except ModelyardError as error:
+            if error.detail is not None:  # accounts read the message in the cluster's log; the operator finds more here
+                log.warning("%s", error)
             outcome = NotPrepared(error, self._clock.monotonic())
         except Exception:  # a bug; without an outcome the cluster would wait for ever
             log.exception("%s could not be prepared", model_id)

@@ -13,6 +13,7 @@ from starlette.datastructures import URL
 from starlette.requests import Request
 
 from modelyard.accounts.aliases import Aliases
+from modelyard.catalog.cards import check_task
 from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.index import Index, listing_of
 from modelyard.clock import Clock
@@ -64,7 +65,9 @@ class Listings:
         self._clock = clock
 
     async def page(self, query: PageQuery, account_id: str, *, servable: bool) -> Page:
-        """The page that a query asks for, by id. `servable`: without models that have a refusal."""
+        """The page that a query asks for, by id. `servable`: without models that have a refusal. Raises InvalidRequest
+        for a task that does not exist."""
+        check_task(query.task)
         if query.after is None:
             await self._index.refresh()
         aliases, hidden = self._aliases.of(account_id), self._hidden_from(account_id)
@@ -105,8 +108,10 @@ class Listings:
         """The page with that one model, wherever it is; empty when it is nowhere, or not for the task.
 
         Clients ask for a model before they run it, to learn its task. An id that leads nowhere is an empty list here;
-        the run that follows says what is wrong. Raises Throttled when the account has had too many looked up.
+        the run that follows says what is wrong. Raises InvalidRequest for a task that does not exist, Throttled when
+        the account has had too many looked up.
         """
+        check_task(task)
         alias = self._aliases.find(account_id, model_id)
         model_id = spell(model_id) if alias is None else alias.model_id
         listing = await self._find(model_id, account_id)

@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from modelyard.errors import InvalidRequest, Unavailable
+from modelyard.store import problems
 
 ACCEPTED = "sqlite:///PATH (a file) or postgresql://USER:PASSWORD@HOST/DATABASE"
 CONNECT_TIMEOUT_S = 10
@@ -126,6 +127,12 @@ def _postgresql_engine(url: URL, lock_timeout_s: float) -> Engine:
         pool_pre_ping=True,  # the server may have been restarted since this connection was last used
         json_serializer=_dump_json,
     )
+
+    @event.listens_for(engine, "connect", insert=True)  # SQLAlchemy's own asks for texts, which would be bytes
+    def check_encoding(connection: Any, _record: Any) -> None:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise problems.not_utf8(describe(url), encoding)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:

@@ -44,6 +44,14 @@ def closed() -> StoreUnavailable:
     return StoreUnavailable("The store is closed: this server is shutting down.")
 
 
+def not_utf8(where: str, encoding: str | None) -> StoreUnavailable:
+    """The database keeps texts in an encoding that has no letters but some."""
+    return StoreUnavailable(
+        f"The database {where} keeps texts as {encoding}, and Modelyard needs one that keeps them as UTF8.",
+        cause="encoding",
+    )
+
+
 def from_sqlite(error: DBAPIError, where: str, waited_s: float) -> ModelyardError | None:
     """`error` in words; None when it is a fault of this program, to be raised as it is."""
     # Only the text tells: Python 3.11 gives SQLite's error codes for some errors and not for others.

@@ -12,16 +12,18 @@ import os
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, BinaryIO
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from modelyard import __version__
 from modelyard.engine.ray.actor import PROGRAM, NodeActor
 from modelyard.engine.ray.messages import AGENT_VARIABLE, CannotConnect, Found, News, to_line
+from modelyard.engine.ray.watched import Actor, ActorFailed, Watched
 from modelyard.engine.remote.finder import AgentAddress
 
 log = logging.getLogger(__name__)
@@ -30,59 +32,43 @@ NAMESPACE = "modelyard"
 SERVERS_ONLY = "modelyard-server"
 """A node with this resource runs no replica: it is there since who speaks to Ray has to be on a node."""
 LOOK_EVERY_S = 0.5
-ASK_EVERY_S = 1.0
-"""How often an actor is asked whether it is there: its agent's end is seen by the connection to it, at once."""
-AGAIN_AFTER_S = 1.0
-AGAIN_AFTER_MAX_S = 30.0
 
 
-@dataclass(eq=False)
-class Watched:
-    """One node of the cluster, and what is known of the actor on it. `asked`: a question that is not answered yet."""
+class RayActor(Actor):
+    """An actor of a Ray cluster."""
 
-    id: str
-    name: str
-    host: str
-    actor: Any = None
-    asked: Any = None
-    agent: AgentAddress | None = None
-    not_before: float = 0.0
-    failures: int = 0
+    def __init__(self, make: Callable[[], Any]) -> None:
+        """`make`: has Ray find the actor, or start it."""
+        self._make = make
+        self._actor: Any = None
+        self._asked: Any = None
 
-    def look(self, now: float, program: tuple[str, ...]) -> None:
-        """Goes on: has an actor, asks it, takes its answer. Blocks for some milliseconds at most."""
-        if self.asked is None:
-            if now >= self.not_before:
-                self._ask(program)
-            return
-        ready, _ = ray.wait([self.asked], timeout=0)
-        if not ready:
-            return
-        asked, self.asked = self.asked, None
-        self.not_before = now + ASK_EVERY_S
-        try:
-            version, self.agent = ray.get(asked)
-        except RayError as error:
-            self._fail(now, str(error))
-        else:
-            self.failures = 0
-            if version != __version__:
-                self.agent = None
-                log.error("node %s runs version %s of Modelyard, this server %s", self.name, version, __version__)
+    def ask(self) -> None:
+        """See Actor."""
+        with failures_in_words():
+            if self._actor is None:
+                self._actor = self._make()
+            self._asked = self._actor.describe.remote()
 
-    def _ask(self, program: tuple[str, ...]) -> None:
-        try:
-            if self.actor is None:
-                self.actor = make_actor(self.id, self.name, self.host, program)
-            self.asked = self.actor.describe.remote()
-        except (RayError, ValueError) as error:
-            self._fail(time.monotonic(), str(error))
+    def answer(self) -> tuple[str, AgentAddress] | None:
+        """See Actor."""
+        with failures_in_words():
+            ready, _ = ray.wait([self._asked], timeout=0)
+            described: tuple[str, AgentAddress] | None = ray.get(self._asked) if ready else None
+            return described
 
-    def _fail(self, now: float, reason: str) -> None:
-        log.warning("the actor of node %s: %s", self.name, reason)
-        self.actor = self.agent = None
-        self.not_before = now + min(AGAIN_AFTER_MAX_S, AGAIN_AFTER_S * 2**self.failures)
-        self.failures = min(self.failures + 1, 10)
+    def forget(self) -> None:
+        """See Actor."""
+        self._actor = self._asked = None
+
+
+@contextmanager
+def failures_in_words() -> Iterator[None]:
+    """What Ray raises as ActorFailed."""
+    try:
+        yield
+    except (RayError, ValueError) as error:
+        raise ActorFailed(str(error)) from error
 
 
 def make_actor(node_id: str, name: str, host: str, program: tuple[str, ...]) -> Any:
@@ -111,6 +97,7 @@ class Watch:
         self._program = program
         self._server = server
         self._nodes: dict[str, Watched] = {}
+        self._named_twice: set[str] = set()
         self._told: News | None = None
 
     def look(self) -> None:
@@ -122,20 +109,25 @@ class Watch:
             self._add(node_id, alive[node_id])
         now = time.monotonic()
         for node in self._nodes.values():
-            node.look(now, self._program)
+            node.look(now)
         self._tell(Found([node.agent for node in self._nodes.values() if node.agent is not None]))
 
     @property
     def settled(self) -> bool:
         """Whether every actor has answered, or failed to, once."""
-        return all(node.agent is not None or node.failures for node in self._nodes.values())
+        return all(node.is_settled for node in self._nodes.values())
 
     def _add(self, node_id: str, node: dict[str, Any]) -> None:
         name, host = name_of(node), node["NodeManagerAddress"]
         if any(each.name == name for each in self._nodes.values()):
-            log.error("two nodes are called %s: one of them is not used; give it a name by ray start --node-name", name)
+            if node_id not in self._named_twice:
+                advice = "give it a name by ray start --node-name"
+                log.error("two nodes are called %s: the one at %s is not used; %s", name, host, advice)
+            self._named_twice.add(node_id)
         else:
-            self._nodes[node_id] = Watched(node_id, name, host)
+            log.info("node %s of the Ray cluster, at %s: waiting for its agent", name, host)
+            make = partial(make_actor, node_id, name, host, self._program)
+            self._nodes[node_id] = Watched(name, RayActor(make))
 
     def _tell(self, found: Found) -> None:
         """The first time not before all that there were have answered: a server that leads is to find what lives."""

@@ -44,6 +44,7 @@ def test_list_has_the_seeds_fields_and_filters_by_task(server: Server) -> None:
     assert row["name"] == row["modelId"] == "tiny/mlm"
     assert isinstance(row["requiredRAM"], float)
     assert row["benchmarked"] is False
+    assert server.client.get("/model/list?task=fill").status_code == 422
 
 
 def test_load_answers_as_the_seed_shows_and_is_idempotent(server: Server) -> None:

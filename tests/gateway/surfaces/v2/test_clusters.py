@@ -1,5 +1,6 @@
 """The life of a cluster over HTTP: create, read, change, delete, lists, accounts."""
 
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -121,6 +122,10 @@ def test_lists(server: Server) -> None:
     assert {model["modelId"] for model in models if model["source"] == "folder"} == set(ZOO)
     classifiers = server.client.get("/models/v2/list/models?task=text-classification").json()["output"]
     assert [model["modelId"] for model in classifiers] == ["tiny/classifier"]
+    for query in ("task=chta", "task=chta&modelId=tiny/chat"):
+        mistaken = server.client.get(f"/models/v2/list/models?{query}")
+        assert mistaken.status_code == 422
+        assert re.search("task: got 'chta'; accepted: one of .*, chat, .*, translation", mistaken.json()["error"])
     (one,) = server.client.get("/models/v2/list/models?modelId=tiny/chat").json()["output"]
     assert one["task"] == "chat"
     assert one["ramRequired"] > 0
