@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 import pytest
 
+from modelyard.cli.problems import describe
 from modelyard.control.journal import MOST_UNWRITTEN_FAILING, Journal
 from modelyard.errors import StoreUnavailable
 from modelyard.records.accounts import Account
@@ -46,6 +47,7 @@ def test_one_that_is_read_only_says_so_and_is_read(store: Store, account: Accoun
         with pytest.raises(StoreUnavailable, match="is read-only") as caught:
             store.events.add([line(account, "refused")])
         assert caught.value.retryable
+        assert "the one that takes writes" in describe(caught.value).line
         assert store.accounts.list() == [account]
 
     store.events.add([line(account, "taken")])
@@ -70,8 +72,9 @@ def test_one_without_a_connection_left_says_so(store: Store, account: Account, p
                 stack.enter_context(psycopg.connect(postgresql_url))
             except psycopg.OperationalError:
                 break
-        with pytest.raises(StoreUnavailable, match="too many"):
+        with pytest.raises(StoreUnavailable, match=r"has no connection left: .*too many") as caught:
             later.accounts.list()
+        assert "max_connections" in describe(caught.value).line
         stack.close()
         assert later.accounts.list() == [account]
 

@@ -48,7 +48,8 @@ def describe(url: URL) -> str:
     """What to call the database before people: its file, or the server's URL without any password."""
     if url.get_backend_name() == "sqlite" and url.database:
         return url.database
-    return url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
+    shown = url.set(drivername=url.get_backend_name()).difference_update_query(["password", "sslpassword"])
+    return shown.render_as_string(hide_password=True)
 
 
 def build_engine(url: URL, lock_timeout_s: float) -> Engine:

@@ -92,7 +92,11 @@ def from_postgresql(error: DBAPIError, where: str, waited_s: float) -> Modelyard
             return StoreUnavailable(f"PostgreSQL at {where} has ended a transaction that stood still.", cause=STALLED)
     if not isinstance(error, OperationalError):
         return None
-    return StoreUnavailable(f"PostgreSQL at {where} cannot answer: {reason(error)}.", cause="no answer")
+    said = reason(error)
+    # Of a connection that is refused the driver tells the text alone.
+    if any(words in said for words in ("too many clients", "too many connections", "connection slots are reserved")):
+        return StoreUnavailable(f"PostgreSQL at {where} has no connection left: {said}.", cause="no connection")
+    return StoreUnavailable(f"PostgreSQL at {where} cannot answer: {said}.", cause="no answer")
 
 
 def reason(error: DBAPIError) -> str:
