@@ -533,6 +533,23 @@ async def test_a_lost_replica_is_out_at_once_and_does_not_come_back_while_its_li
     assert not bench.route.leaving
 
 
+async def test_nobody_is_sent_where_the_connection_is_gone_although_the_loop_has_not_noticed() -> None:
+    bench = Bench()
+    bench.publish(a=1, b=1)
+    cast(Wire, bench.route.targets["a"].link).closed = True
+    first = await bench.acquire()
+    assert (first.replica_id, bench.route.has_room) == ("b", False)
+    waiter, alone = bench.ask(), bench.ask_alone()
+    await turns()
+    assert not waiter.done()
+    bench.release(first)
+    second = await alone
+    assert (second.replica_id, waiter.done()) == ("b", False)
+    bench.release(second)
+    bench.release(await waiter)
+    assert bench.route.load() == Load()
+
+
 async def test_a_slot_that_another_server_granted_is_held_whatever_was_granted_since() -> None:
     bench = Bench()
     bench.publish(a=1)

@@ -11,6 +11,7 @@
     engine.hold_answers()               # requests that start wait in the "model" ...
     engine.release_answers()            # ... until this
     engine.die(replica_id, "killed by SIGKILL")
+    engine.lose(replica_id)             # GONE, as if its node was cut off, while its process lives
     engine.have_nodes(node, ...)        # from now on there are these; replicas on others are GONE
 
 It has three nodes, two of them with devices, unless it is given others.
@@ -128,6 +129,15 @@ class FakeEngine(Engine):
         fields of its sighting."""
         self._end(replica_id, reason, **how)
 
+    def lose(self, replica_id: str, reason: str = "its node is lost") -> None:
+        """Takes a replica for gone whose machine is cut off: it lives on until this engine is closed, and breaks nobody
+        else's connection."""
+        replica = self._replicas[replica_id]
+        assert replica.link is not None
+        replica.link.note_death(Death(reason, host_died=True))
+        replica.link.abort()
+        self._see(replace(self._sightings[replica_id], phase=Phase.GONE, link=None, reason=reason, host_died=True))
+
     def have_nodes(self, *nodes: Node) -> None:
         """From now on there are these nodes; what ran on another dies with it."""
         self._nodes = nodes
@@ -182,6 +192,9 @@ class FakeEngine(Engine):
         for replica_id in list(self._replicas):
             self._end(replica_id, "stopped")
         await self._adapters.close()
+        for replica in self._forgotten:
+            if not replica.gone.is_set():  # it was lost
+                replica.end()
         await asyncio.gather(*(replica.closed() for replica in [*self._replicas.values(), *self._forgotten]))
         if self._run_dir is not None:
             shutil.rmtree(self._run_dir, ignore_errors=True)
@@ -310,7 +323,7 @@ class FakeEngine(Engine):
         if not replica.gone.is_set():
             replica.end()
             if replica.link is not None:
-                replica.link.note_death(Death(reason))
+                replica.link.note_death(Death(reason, host_died=bool(how.get("host_died"))))
             self._write_log(replica.spec, reason)
             sighting = self._sightings[replica_id]
             self._see(replace(sighting, phase=Phase.GONE, link=None, reason=reason, **how))

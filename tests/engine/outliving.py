@@ -146,7 +146,7 @@ class FakeServerEngine(Engine):
                 if seen is not None and isinstance(seen.link, AdapterLink):
                     seen.link.unload()
                 if (link := self._links.get(replica_id)) is not None:
-                    link.note_death(Death(sighting.reason or "ended"))
+                    link.note_death(Death(sighting.reason or "ended", host_died=sighting.host_died))
             elif sighting.phase is Phase.READY:
                 if (link := self._links.get(replica_id)) is None:
                     if replica_id not in self._connecting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -32,6 +33,10 @@ async def test_a_replica_answers_several_servers_that_show_its_secret(over_tcp: 
     told: list[object] = []
     second = await Link.connect(address, SECRET, told.append)
     assert await ask(first, "hello") == await ask(second, "hello") == "hello"
+    assert second._connection._transport is not None
+    used = second._connection._transport.get_extra_info("socket")
+    kept_alive, vanished_ms = (socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert [used.getsockopt(*each) for each in (kept_alive, vanished_ms)] == [1, 10_000]
     with pytest.raises(ReplicaLost, match="refused"):
         await Link.connect(address, "another secret", told.append)
     await second.close()

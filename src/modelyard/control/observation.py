@@ -155,6 +155,7 @@ class Observation:
         self._holdings.ended(replica.id)
         self._records.work(managed, replica)
         self._engine.forget(replica.id)
+        self._routes.tell_gone(replica.id)
         reason = replica.stopping or sighting.reason or "ended"
         self._records.ended(replica.id, reason, sighting.silent_s)
         self._funds.note_end(managed, replica, now)

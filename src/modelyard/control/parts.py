@@ -45,6 +45,7 @@ class Parts:
     routes: Routes
     preparations: Preparations
     desired: DesiredState
+    holdings: Holdings
     boots: Boots
     reconciler: Reconciler
     clusters: Clusters
@@ -114,5 +115,17 @@ def assemble(
     )
     clusters = Clusters(store, catalog, preparations, desired, journal, clock, policy, quota_of=quota_of)
     return Parts(
-        engine, catalog, store, journal, records, clock, routes, preparations, desired, boots, reconciler, clusters
+        engine,
+        catalog,
+        store,
+        journal,
+        records,
+        clock,
+        routes,
+        preparations,
+        desired,
+        holdings,
+        boots,
+        reconciler,
+        clusters,
     )

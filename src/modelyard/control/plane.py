@@ -259,6 +259,10 @@ class Plane(InferencePlane):
         """The ids of the clusters that have a replica, a request, or something to do: few, however many are wanted."""
         return self._desired.active.keys()
 
+    def has_replica(self, replica_id: str) -> bool:
+        """Whether there is one with this id, of any cluster, that has begun to start and has not ended."""
+        return self._parts.holdings.find(replica_id) is not None
+
     async def find_replicas(self, account_id: str, model_id: str) -> Sequence[ReplicaUse]:
         """A cluster's replicas. Raises UnknownCluster."""
         return replicas_of(self._clusters.get(account_id, model_id), self._parts.engine.sightings())

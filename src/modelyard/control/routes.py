@@ -74,7 +74,7 @@ class Route:
     @property
     def has_room(self) -> bool:
         """Whether another request would be given a slot at once, as far as this cluster's slots go."""
-        return any(target.in_flight < target.slots for target in self.targets.values())
+        return any(target.in_flight < target.slots and not target.link.closed for target in self.targets.values())
 
     def count_waiting(self) -> int:
         """Requests in its queues, and those that wait elsewhere."""
@@ -142,6 +142,8 @@ class Routes(Slots):
         self.recall: Callable[[Route, int, str], None] = recall_nothing
         """Called where so many of the route's slots that were lent to another process are to be released, first those
         of the replica with this id."""
+        self.tell_gone: Callable[[str], None] = tell_nobody
+        """Called with the id of each replica that has ended, in whose requests other processes may wait."""
 
     def take_touched(self, most: int) -> Sequence[Route]:
         """So many of the routes to which a request has come, or from which one has gone, since they were taken last.
@@ -412,12 +414,12 @@ def relatives(route: Route, processes: Iterable[Process]) -> list[Route]:
 
 
 def pick(route: Route) -> Target | None:
-    """The replica with the fewest requests in flight, in its process, that has a free slot; of several the one of which
-    the fewest slots are kept for others' requests. Pure."""
+    """The replica with the fewest requests in flight, in its process, that has a free slot and a connection; of several
+    the one of which the fewest slots are kept for others' requests. Pure."""
     best, fewest = None, (0, 0)
     for target in route.targets.values():
         process = target.process
-        if target.in_flight < target.slots and process.is_open_to(route):
+        if target.in_flight < target.slots and process.is_open_to(route) and not target.link.closed:
             few = process.in_flight - process.idle, process.in_flight
             if best is None or few < fewest:
                 best, fewest = target, few
@@ -425,8 +427,9 @@ def pick(route: Route) -> Target | None:
 
 
 def pick_alone(route: Route) -> Target | None:
-    """A replica in whose process nothing is done. Pure."""
-    return next((target for target in route.targets.values() if not target.process.in_flight), None)
+    """A replica in whose process nothing is done, and that has a connection. Pure."""
+    idle = (each for each in route.targets.values() if not each.process.in_flight and not each.link.closed)
+    return next(idle, None)
 
 
 def fresh(error: ModelyardError) -> ModelyardError:
@@ -436,3 +439,7 @@ def fresh(error: ModelyardError) -> ModelyardError:
 
 def recall_nothing(route: Route, count: int, replica_id: str) -> None:
     """Where no other process is lent slots."""
+
+
+def tell_nobody(replica_id: str) -> None:
+    """Where no other process sends requests to replicas."""

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
+from asyncio.trsock import TransportSocket
 from dataclasses import dataclass
 
 import msgspec
 
 from modelyard.tls import SAME_FILES, LinkTls, explain
 from modelyard.wire import FrameConnection
+
+if sys.platform == "linux":
+    NOTICED_GONE = {
+        socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 1, socket.TCP_KEEPCNT: 5, socket.TCP_USER_TIMEOUT: 10_000,
+    }  # fmt: skip
+    """Seconds, and milliseconds at last, of which none is longer than ten seconds. Source: tcp(7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,8 @@ async def open_connection(address: str, connection: FrameConnection, tls: LinkTl
     at, _, replica_id = where.removeprefix("//").partition("/")
     host, _, port = at.rpartition(":")
     if kind == "tcp":
-        await loop.create_connection(lambda: connection, host.strip("[]"), int(port))
+        transport, _ = await loop.create_connection(lambda: connection, host.strip("[]"), int(port))
+        notice_gone(transport.get_extra_info("socket"))
         return
     if tls is None:
         raise OSError(f"it takes connections with TLS only: {SAME_FILES}")
@@ -48,5 +58,15 @@ async def open_connection(address: str, connection: FrameConnection, tls: LinkTl
         transport, _ = await loop.create_connection(lambda: connection, host.strip("[]"), int(port), ssl=tls.connects)
     except OSError as error:
         raise OSError(explain(error)) from error
+    notice_gone(transport.get_extra_info("socket"))
     if replica_id:
         transport.write(msgspec.json.encode(Enter(replica_id)) + b"\n")
+
+
+def notice_gone(connected: socket.socket | TransportSocket) -> None:
+    """Has the kernel break a TCP connection, or those that a socket takes, within ten seconds after the machine at its
+    other end has vanished: by itself it waits for hours."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        for option, value in NOTICED_GONE.items():
+            connected.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -76,20 +76,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "_arrived",
-        "_frames",
-        "_link",
-        "_taken",
-        "_unread",
-        "adapter",
-        "cancelled",
-        "finished",
-        "id",
-        "labels",
-        "on_finished",
-        "outcome",
-        "prompt_tokens",
-    )
+        "_arrived", "_frames", "_link", "_taken", "_unread", "adapter", "cancelled", "finished", "id", "labels",
+        "on_finished", "outcome", "prompt_tokens",
+    )  # fmt: skip
 
     def __init__(self, link: Link, request_id: int, adapter: str = "") -> None:
         """`adapter`: whose answer it is; empty: the model's own."""
@@ -380,6 +369,11 @@ class Link(ReplicaLink):
         """Closes the connection; what still waits on it gets ReplicaLost. Idempotent."""
         self._end(None)
         await self._connection.wait_gone()
+
+    def abort(self) -> None:
+        """The same at once, of a worker that is gone: it reads nothing any more."""
+        self._end(None)
+        self._connection.abort()
 
     def _send(self, frame: Frame) -> None:
         """Sends a frame soon, together with others of this turn of the loop. Raises Unsendable."""

@@ -9,12 +9,12 @@ import asyncio
 import logging
 import secrets
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 from modelyard.config import Settings
+from modelyard.engine.doors import notice_gone
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.gateway.following.files import FilesOfGateways
 from modelyard.gateway.server import keep_pauses_short, serve_metrics
@@ -31,11 +31,6 @@ log = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
 """How long a server that could not lead leaves that to others."""
-if sys.platform == "linux":
-    NOTICED_GONE = {
-        socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 1, socket.TCP_KEEPCNT: 5, socket.TCP_USER_TIMEOUT: 10_000,
-    }  # fmt: skip
-    """A machine that has vanished is given up after ten seconds, and what its gateways held is free."""
 
 
 class OneOfSeveral:
@@ -127,10 +122,7 @@ def bound(host: str) -> socket.socket:
     """A TCP socket on a free port of this machine's address. Raises InvalidRequest when it is none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if sys.platform == "linux":  # what is accepted has these too; source: tcp(7)
-        for option, value in NOTICED_GONE.items():
-            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+    notice_gone(listener)  # what gateways held whose machine has vanished is free then
     try:
         listener.bind((host, 0))
     except OSError as error:

@@ -20,7 +20,9 @@ from modelyard.accounts.keys import Authenticator, hash_key
 from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.clock import SteadyClock, SystemClock
+from modelyard.control.routes import BACK_S
 from modelyard.control.targets import Target
+from modelyard.engine.link import Link
 from modelyard.errors import (
     DeadlineExceeded,
     ForeignPage,
@@ -37,7 +39,7 @@ from modelyard.gateway.following.files import FilesOfGateways
 from modelyard.gateway.following.follower import Counts, Follower
 from modelyard.gateway.following.leader import Authority, Leader
 from modelyard.gateway.following.requests import FollowedAdmission, FollowedBooks, FollowedTallies
-from modelyard.gateway.following.slots import FollowedPlane, FollowedSlots
+from modelyard.gateway.following.slots import FollowedPlane, FollowedSlots, HeldLink
 from modelyard.gateway.metering import OwnBooks
 from modelyard.gateway.metrics import InferenceTallies
 from modelyard.media.artefacts import PIECE_BYTES, Artefacts
@@ -46,6 +48,7 @@ from modelyard.records.requests import RequestRecord
 from modelyard.worker.processes import bind_privately
 from tests.clock import START
 from tests.control.control_plane import SMALL, ControlPlane
+from tests.engine.harness import eventually
 from tests.gateway.http_client import HttpClient
 
 SECRET = "a secret"
@@ -494,6 +497,49 @@ async def test_a_slot_on_a_replica_that_was_lost_here_meanwhile_is_lost_at_once(
     gateway.release(second)
 
 
+async def test_a_connection_that_breaks_while_its_replica_lives_is_made_anew(followed: Followed) -> None:
+    gateway = await followed.gateway()
+    (first,) = await followed.served(gateway.ask())
+    break_link(first)
+    gateway.slots.lose(followed.route, first)
+    gateway.release(first)
+    await followed.until(lambda: not followed.route.targets)
+    followed.control.clock.advance(BACK_S)
+    (second,) = await followed.served(gateway.ask())
+    assert (second.replica_id, second.link.closed) == (first.replica_id, False)
+    assert "hello" in str((await second.link.request({"text": "hello"}, {}, stream=False).run()).output)
+    gateway.release(second)
+
+
+def break_link(target: Target) -> None:
+    """Breaks its gateway's connection to a replica, which lives."""
+    assert isinstance(target.link, HeldLink)
+    assert isinstance(target.link._link, Link)
+    target.link._link.abort()
+
+
+async def test_what_is_asked_of_a_replica_whose_node_is_lost_is_told_so_although_no_connection_breaks(
+    followed: Followed,
+) -> None:
+    gateway = await followed.gateway()
+    engine = followed.control.engine
+    (target,) = await followed.served(gateway.ask())
+    engine.hold_answers()
+    answer = asyncio.create_task(target.link.request({"text": "hello"}, {}, stream=False).run())
+    await eventually(lambda: engine.model(target.replica_id).seen)
+    engine.lose(target.replica_id)
+    await followed.until(answer.done)
+    with pytest.raises(ReplicaLost):
+        await answer
+    death = await target.link.find_death(DEADLINE_S)
+    assert death is not None
+    assert death.host_died
+    gateway.slots.lose(followed.route, target)
+    gateway.release(target)
+    await followed.until(lambda: followed.load() == (0, 0))
+    assert target.replica_id not in gateway.follower.doors, "nothing of it is kept"
+
+
 async def test_who_has_a_replica_alone_has_it_alone_over_all_gateways(followed: Followed) -> None:
     one, other = await followed.gateway(), await followed.gateway()
     (first,) = await followed.served(one.ask())
@@ -539,6 +585,7 @@ async def test_who_is_on_a_replica_that_is_ended_for_anothers_sake_is_told_whose
     one.plane.end_stuck(followed.route.cluster_id, stuck.replica_id, "it went on")
     await followed.until(lambda: beside.link.closed)
     for gateway, target in ((one, stuck), (other, beside)):
+        await followed.until(lambda gateway=gateway: stuck.replica_id not in gateway.follower.doors)  # type: ignore[misc]
         gateway.slots.lose(followed.route, target)
         assert target.was_ended
         gateway.release(target)

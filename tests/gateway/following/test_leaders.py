@@ -20,7 +20,15 @@ from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.clock import SteadyClock
 from modelyard.config import Settings
-from modelyard.errors import DatabaseTaken, PaymentRequired, RateLimited, TooManyAtOnce, Unavailable
+from modelyard.errors import (
+    DatabaseTaken,
+    LeaseLost,
+    PaymentRequired,
+    RateLimited,
+    ReplicaLost,
+    TooManyAtOnce,
+    Unavailable,
+)
 from modelyard.gateway.following import kept_slots
 from modelyard.gateway.following.follower import Follower
 from modelyard.gateway.following.leader import Authority, Leader
@@ -135,6 +143,26 @@ async def test_the_next_leader_is_told_what_a_gateway_holds(led: Led) -> None:
     await led.until(lambda: led.quotas.under_way() == 0)
 
 
+async def test_what_is_asked_of_a_replica_that_was_lost_while_nobody_led_is_told_so(led: Led) -> None:
+    gateway = await led.follow()
+    engine = led.control.engine
+    (lost,) = await led.served(gateway.ask())
+    engine.hold_answers()
+    answer = asyncio.create_task(lost.link.request({"text": "hello"}, {}, stream=False).run())
+    await eventually(lambda: engine.model(lost.replica_id).seen)
+    await led.leader.close()
+    engine.lose(lost.replica_id)
+    await led.until(lambda: lost.replica_id not in led.route.targets)
+    assert not answer.done()
+    await led.lead()
+    await led.look(gateway)
+    await led.until(answer.done)
+    with pytest.raises(ReplicaLost):
+        await answer
+    gateway.release(lost)
+    await led.until(lambda: led.load() == (0, 0))
+
+
 async def test_what_was_answered_while_nobody_led_is_counted(led: Led) -> None:
     gateway = await led.follow()
     (answered,) = await led.served(gateway.ask())
@@ -180,6 +208,20 @@ async def test_what_was_asked_is_asked_of_the_next_leader(led: Led) -> None:
     for target in await led.served(asked, late):
         gateway.release(target)
     await led.until(lambda: led.load() == (0, 0))
+
+
+async def test_what_a_leader_cannot_do_since_another_one_leads_is_asked_of_that_one(led: Led) -> None:
+    gateway = await led.follow()
+    await led.control.put()
+    asked = gateway.ask()
+    await eventually(lambda: led.load() == (0, 1))
+    led.control.routes.publish(led.route.cluster_id, {}, LeaseLost())
+    await eventually(lambda: not gateway.follower.can_tell)
+    assert not asked.done()
+    led.control.routes.publish(led.route.cluster_id, {})
+    await led.lead()
+    await led.look(gateway)
+    gateway.release((await led.served(asked))[0])
 
 
 async def test_who_waits_for_a_leader_in_vain_is_told_so(led: Led, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,8 @@ class Follower:
         self.on_recall: Callable[[str, int, str], None] = recall_nothing
         """Called with a cluster's id when so many of the slots that are lent of it are to be given back, first those of
         the replica with the id that is given last."""
+        self.on_gone: Callable[[str], None] = ignore_end
+        """Called with the id of a replica that has ended."""
         self.write_records: Callable[[], Awaitable[None]] | None = None
         """Writes the records that this process writes itself; None: there are none."""
         self.read_file: Callable[[str, int], Piece] = read_nothing
@@ -295,6 +297,8 @@ class Follower:
                 self._answer(number, frame)
             case frames.Replica(replica_id, address, secret, adapter, ready_s):
                 self.doors[replica_id] = Door(address, secret, adapter, monotonic() - ready_s)
+            case frames.ReplicaGone(replica_id):
+                self.on_gone(replica_id)
             case frames.Recall(cluster_id, count, replica_id):
                 self.on_recall(cluster_id, count, replica_id)
             case frames.WasEnded(address):
@@ -367,6 +371,10 @@ def read_nothing(name: str, offset: int) -> Piece:
 
 def recall_nothing(cluster_id: str, count: int, replica_id: str) -> None:
     """Where nobody keeps slots."""
+
+
+def ignore_end(replica_id: str) -> None:
+    """Where nobody sends requests to replicas."""
 
 
 def gone() -> Unavailable:

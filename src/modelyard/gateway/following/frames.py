@@ -191,6 +191,12 @@ class Replica(msgspec.Struct, frozen=True, array_like=True, tag=25):
     ready_s: float = 0.0
 
 
+class ReplicaGone(msgspec.Struct, frozen=True, array_like=True, tag=35):
+    """The replica has ended, or its node is lost: what the gateway still waits for there will not come."""
+
+    replica_id: str
+
+
 class SlotGiven(msgspec.Struct, frozen=True, array_like=True, tag=26):
     """The slot is the gateway's. `is_lent`: it may keep it for a while after its request, for the next one; `is_full`:
     there is no other for now."""
@@ -357,8 +363,8 @@ FromGateway = (
     | FilePiece | NoFile
 )  # fmt: skip
 ToGateway = (
-    Followed | Refused | KeyFound | Admitted | ModelFound | Agreed | Replica | SlotGiven | Recall | WasEnded
-    | DeathFound | Aliases | Accounts | Records | Sync | AskFile
+    Followed | Refused | KeyFound | Admitted | ModelFound | Agreed | Replica | ReplicaGone | SlotGiven | Recall
+    | WasEnded | DeathFound | Aliases | Accounts | Records | Sync | AskFile
 )  # fmt: skip
 Answer = Refused | KeyFound | Admitted | ModelFound | Agreed | SlotGiven | DeathFound
 

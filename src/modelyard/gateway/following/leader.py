@@ -88,6 +88,7 @@ class Leader:
         self._seen = self._marks()
         self._told = self._describe()
         authority.routes.recall = self._recall
+        authority.routes.tell_gone = self._tell_gone
 
     async def listen(self, listener: socket.socket, tls: LinkTls | None = None) -> None:
         """Starts accepting on a socket, Unix or TCP, already bound. `tls`: what is shown on the latter, and wanted of
@@ -148,6 +149,11 @@ class Leader:
             count -= session.recall(cluster_id, count, replica_id)
             if count <= 0:
                 break
+
+    def _tell_gone(self, replica_id: str) -> None:
+        """See Routes."""
+        for session in self._greeted:
+            session.note_gone(replica_id)
 
     # --- what sessions say ---
 

@@ -10,7 +10,7 @@ import asyncio
 import hmac
 import itertools
 import logging
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import msgspec
 from modelyard.control.routes import Route
 from modelyard.control.targets import Target
 from modelyard.engine.link import ReplicaLink
-from modelyard.errors import ModelyardError, ReplicaLost
+from modelyard.errors import LeaseLost, ModelyardError, ReplicaLost
 from modelyard.gateway.following import frames
 from modelyard.gateway.following.frames import Refused
 from modelyard.gateway.following.loans import Loans
@@ -34,10 +34,6 @@ log = logging.getLogger(__name__)
 
 FRAME_BYTES = 16 * 1024**2
 """The largest frame that a gateway sends: a question, a record."""
-MOST_KNOWN = 1000
-"""Replicas of which a gateway was told before those that are gone are forgotten."""
-
-
 HELD_BACK = 0
 """In place of a question's number: no gateway gives one this."""
 
@@ -95,6 +91,11 @@ class Session:
         if count := self.loans.recall(cluster_id, most):
             self.tell(frames.Recall(cluster_id, count, replica_id))
         return count
+
+    def note_gone(self, replica_id: str) -> None:
+        """A replica has ended: should the gateway know it, it is told."""
+        if self._known.pop(replica_id, None) is not None:
+            self.tell(frames.ReplicaGone(replica_id))
 
     async def ask_file(self, name: str, offset: int) -> frames.FilePiece | None:
         """What follows at that byte of a file that is on the gateway's machine; None: there is none, or it is gone."""
@@ -231,24 +232,35 @@ class Session:
 
     # --- questions that take their time ---
 
-    def _begin(self, number: int, answer: Coroutine[Any, Any, msgspec.Struct]) -> None:
-        """Answers a question as soon as it can be."""
+    def _begin(self, number: int, answer: Coroutine[Any, Any, msgspec.Struct | None]) -> None:
+        """Answers a question as soon as it can be. `answer`: None where it says what there is to say itself."""
         task = self._asking[number] = asyncio.create_task(self._answer(number, answer), name="question of a gateway")
         task.add_done_callback(partial(self._answered, number, answer))
 
-    def _answered(self, number: int, answer: Coroutine[Any, Any, msgspec.Struct], task: asyncio.Task[None]) -> None:
+    def _answered(
+        self, number: int, answer: Coroutine[Any, Any, msgspec.Struct | None], task: asyncio.Task[None]
+    ) -> None:
         self._asking.pop(number, None)
         answer.close()  # one that was cancelled before its first step was never awaited
 
-    async def _answer(self, number: int, answer: Coroutine[Any, Any, msgspec.Struct]) -> None:
+    async def _answer(self, number: int, answer: Coroutine[Any, Any, msgspec.Struct | None]) -> None:
         try:
             found = await answer
         except ModelyardError as error:
-            found = Refused.of(number, error)
+            self._refuse(number, error)
         except Exception:
             log.exception("a question of a gateway could not be answered")
-            found = Refused.of(number, ModelyardError("The request failed."))
-        self.tell(found)
+            self._refuse(number, ModelyardError("The request failed."))
+        else:
+            if found is not None:
+                self.tell(found)
+
+    def _refuse(self, number: int, error: ModelyardError, headers: Mapping[str, str] = {}) -> None:
+        """Tells why a question has no answer. Where another server leads by now the gateway is to ask that one."""
+        if isinstance(error, LeaseLost):
+            self.end()
+        else:
+            self.tell(Refused.of(number, error, headers))
 
     async def _find_key(self, frame: frames.AskKey) -> frames.KeyFound:
         authenticator = self._authority.authenticator
@@ -276,9 +288,7 @@ class Session:
         """At once where it can be; else in a queue, or once the cluster is made."""
         route = self._authority.plane.find_route(frame.account_id, frame.model_id)
         if route is None or frame.alone:
-            task = asyncio.create_task(self._wait_for_slot(frame, route), name="slot for a gateway")
-            self._asking[frame.id] = task
-            task.add_done_callback(lambda done: self._asking.pop(frame.id, None))
+            self._begin(frame.id, self._wait_for_slot(frame, route))
             return
         routes = self._authority.routes
         if (target := routes.take(route)) is not None:
@@ -287,24 +297,16 @@ class Session:
         try:
             waiter = routes.enqueue(route, frame.deadline_s)
         except ModelyardError as error:
-            self.tell(Refused.of(frame.id, error))
+            self._refuse(frame.id, error)
             return
         self._waiting[frame.id] = Waiting(route, waiter)
         waiter.add_done_callback(partial(self._waited, frame.id))
 
     async def _wait_for_slot(self, frame: frames.AskSlot, route: Route | None) -> None:
         authority = self._authority
-        try:
-            route = route or await authority.plane.ensure_route(frame.account_id, frame.model_id, frame.capacity)
-            acquire = authority.routes.acquire_alone if frame.alone else authority.routes.acquire
-            target = await acquire(route, frame.deadline_s)
-        except ModelyardError as error:
-            self.tell(Refused.of(frame.id, error))
-        except Exception:
-            log.exception("a gateway could not be given a slot")
-            self.tell(Refused.of(frame.id, ModelyardError("The request failed.")))
-        else:
-            self._give(frame.id, route, target)
+        route = route or await authority.plane.ensure_route(frame.account_id, frame.model_id, frame.capacity)
+        acquire = authority.routes.acquire_alone if frame.alone else authority.routes.acquire
+        self._give(frame.id, route, await acquire(route, frame.deadline_s))
 
     def _waited(self, number: int, waiter: asyncio.Future[Target]) -> None:
         waiting = self._waiting.pop(number, None)
@@ -313,7 +315,7 @@ class Session:
         try:
             target = self._authority.routes.leave_with(waiter)
         except ModelyardError as error:
-            self.tell(Refused.of(number, error))
+            self._refuse(number, error)
         else:
             self._give(number, waiting.route, target)
 
@@ -323,7 +325,7 @@ class Session:
             return
         if target.replica_id not in self._known and not self._introduce(target):
             self._authority.routes.release(route, target)
-            self.tell(Refused.of(number, ReplicaLost("No other process can connect to this replica.")))
+            self._refuse(number, ReplicaLost("No other process can connect to this replica."))
             return
         self._slots[number] = (route, target)
         # Who waits had one recalled, unless all that were lent by then had been; then this one is given back for it.
@@ -338,20 +340,22 @@ class Session:
         door = target.link.door
         if door is None:
             return False
-        if len(self._known) >= MOST_KNOWN:
-            self._known = {id_: link for id_, link in self._known.items() if not link.closed}
         self._known[target.replica_id] = target.link
         ready_s = max(0.0, self._authority.clock.monotonic() - target.ready_at)
         self.tell(frames.Replica(target.replica_id, door.address, door.secret, door.adapter, ready_s))
         return True
 
     def _take_slot(self, frame: frames.HoldsSlot) -> None:
-        """One that another server granted. Where its replica is gone there is nothing to hold."""
+        """One that another server granted. Where its replica is gone there is nothing to hold: the gateway need not
+        know that, if the machine is gone that it was on."""
         route = self._authority.plane.find_route(frame.account_id, frame.model_id)
         target = None if route is None else self._authority.routes.hold(route, frame.replica_id, alone=frame.alone)
         if route is not None and target is not None:
-            self._known[target.replica_id] = target.link
+            if target.replica_id not in self._known:
+                self._introduce(target)
             self._slots[frame.id] = (route, target)
+        elif not self._authority.plane.has_replica(frame.replica_id):
+            self.tell(frames.ReplicaGone(frame.replica_id))
 
     def _release(self, number: int, *, answered: bool = False) -> None:
         if (held := self._slots.pop(number, None)) is not None:
@@ -383,7 +387,7 @@ class Session:
             authority.funds.check(account_id)
             authority.quotas.begin(account_id)
         except ModelyardError as error:
-            self.tell(Refused.of(frame.id, error, headers))
+            self._refuse(frame.id, error, headers)
         else:
             self._admitted[frame.id] = account_id
             self.tell(frames.Admitted(frame.id, headers))
@@ -404,10 +408,10 @@ class Session:
             await self._authority.books.reserve(frame.record)
         except ModelyardError as error:
             self._reserved.pop(frame.record.id, None)
-            self.tell(Refused.of(frame.id, error))
+            self._refuse(frame.id, error)
         except Exception:
             log.exception("what a request may cost could not be set aside")
-            self.tell(Refused.of(frame.id, ModelyardError("The request failed.")))
+            self._refuse(frame.id, ModelyardError("The request failed."))
         else:
             if self._ended:
                 self._leader.abandon([frame.record])

@@ -99,6 +99,7 @@ class FollowedSlots(Slots):
         follower.on_followed.append(self._tell_held)
         follower.on_left.append(self._kept.forget)
         follower.on_recall = self._kept.recall
+        follower.on_gone = self._end_link
         follower.on_telling.append(self._kept.tell_changes)
         follower.on_telling_all.append(self._kept.give_back_idle)
 
@@ -137,8 +138,6 @@ class FollowedSlots(Slots):
             self._follower.tell(frames.Released(number, answered))
         elif answered and held is not None:
             self._answered.append(held)
-        if target.link.closed:
-            self._forget(target.replica_id)
         return True
 
     def lose(self, route: Route, target: Target) -> None:
@@ -160,7 +159,10 @@ class FollowedSlots(Slots):
         return kept if kept is not None and kept.share is not None else None
 
     def _tell_held(self) -> None:
-        """Tells a process that has given none of them."""
+        """Tells a process that has given none of them. It tells of replicas anew that it gives slots of."""
+        for replica_id, door in list(self._follower.doors.items()):
+            if self._find_link(door) is None:
+                self._forget(replica_id)
         answered, self._answered = self._answered, []
         for held in (*self._held.values(), *answered):
             self._follower.tell(held)
@@ -186,10 +188,10 @@ class FollowedSlots(Slots):
         held = frames.HoldsSlot(number, route.account_id, route.model_id, given.replica_id, alone)
         self._held[number] = held
         door = follower.doors.get(given.replica_id)
-        if door is None:  # its connection broke here, and the slot was given before that was known there
+        if door is None:  # it has ended since the slot was given
             gone = HeldLink(Gone(ReplicaLost()), "", follower, number)
             return FollowedTarget(given.replica_id, gone, 1, 1, Process(1), held=held)
-        link = self._find_link(door)
+        link: Link | Gone | None = self._find_link(door)
         if link is None:
             try:
                 link = await self._connect(door, given.replica_id)
@@ -209,14 +211,15 @@ class FollowedSlots(Slots):
             self._kept.lend(target, is_full=given.is_full)
         return target
 
-    def _find_link(self, door: Door) -> Link | Gone | None:
+    def _find_link(self, door: Door) -> Link | None:
+        """The connection that there is."""
         task = self._links.get(door.address)
         if task is None or not task.done() or task.cancelled() or task.exception() is not None:
             return None
-        return task.result()
+        return None if task.result().closed else task.result()
 
     async def _connect(self, door: Door, replica_id: str) -> Link | Gone:
-        """One connection for all who want it at once; another try where the last one failed."""
+        """One connection for all who want it at once; another one where the last could not be made, or broke."""
         task = self._links.get(door.address)
         if task is None or task.done():
             connecting = Link.connect(
@@ -224,10 +227,27 @@ class FollowedSlots(Slots):
             )
             task = self._links[door.address] = asyncio.create_task(connecting, name="connect to a replica")
             task.add_done_callback(look_at)
+        await asyncio.wait({task})
+        if task.cancelled():  # the replica has ended meanwhile
+            return Gone(ReplicaLost())
         try:
-            return await asyncio.shield(task)
+            return task.result()
         except ReplicaLost as error:
             return Gone(error)
+
+    def _end_link(self, replica_id: str) -> None:
+        """A replica has ended: what waits for it here is told so, although its machine may never break a connection."""
+        door = self._follower.doors.get(replica_id)
+        if door is None or door.adapter:
+            return self._forget(replica_id)
+        if door.address in self._follower.ended and door.address in self._processes:
+            self._processes[door.address].was_ended = True
+        connecting, link = self._links.get(door.address), self._find_link(door)
+        if link is not None:
+            link.abort()
+        elif connecting is not None:
+            connecting.cancel()
+        return self._forget(replica_id)
 
     def _forget(self, replica_id: str) -> None:
         door = self._follower.doors.pop(replica_id, None)
