@@ -136,6 +136,24 @@ async def test_a_node_that_hangs_keeps_no_server_from_leading_and_follows_it_whe
         assert (await before.until_gone(late.replica_id)).host_died
 
 
+async def test_what_an_earlier_server_has_launched_on_a_node_that_heard_of_the_next_one_too_late_ends(
+    agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelyard.engine.remote.node.MOST_SILENCE", 10**9)  # it is never taken for lost
+    async with two_servers(lambda: RemoteEngine(agents.finder())) as (before, after):
+        await before.engine.lead(new_token())
+        late = echo_spec()
+        agents.signal("first", signal.SIGSTOP)
+        try:
+            before.launch(late, Place("first"))
+            await after.engine.lead(new_token())
+        finally:
+            agents.signal("first", signal.SIGCONT)
+        await before.until_gone(late.replica_id)
+        await after.boot(echo_spec())
+        assert late.replica_id not in after.engine.sightings()
+
+
 class Network:
     """What is between servers and one agent, at a port of its own. While it is cut nothing arrives; what was sent
     meanwhile does when it is mended."""

@@ -73,7 +73,8 @@ class RemoteEngine(Engine):
         self._replicas: dict[str, RemoteReplica] = {}
         self._sightings = Sightings()
         self._orphans: dict[RemoteNode, set[str]] = {}
-        """By node, what lives there and is gone, as far as this server knows; found when the node came back."""
+        """By node, what lives there and is gone, as far as this server knows, or was launched by an earlier one since
+        this one leads."""
         self._token = 0
         self._on_change: Callable[[], None] = lambda: None
         self._large_frames = asyncio.Lock()
@@ -260,8 +261,10 @@ class RemoteEngine(Engine):
                 return node.send(Forget(self._token, condition.replica_id)) if self._token else None
             replica = RemoteReplica(seen.spec, condition.place or Place(node.name), node)
             self._replicas.setdefault(replica.id, replica)
-            if self._token and not node.told.is_set():
+            if self._token:
                 self._orphans.setdefault(node, set()).add(replica.id)
+                if node.told.is_set():  # else it leads there, and ends them, once it was told of all
+                    self._start_task(self._lead_again(node), f"end of {replica.id}")
         elif replica.gone.is_set():
             if not condition.is_gone and not node.told.is_set():
                 self._orphans.setdefault(node, set()).add(replica.id)
@@ -291,15 +294,15 @@ class RemoteEngine(Engine):
         return True
 
     async def _lead_again(self, node: RemoteNode) -> None:
-        """On a node that was not there, or not connected, when this server began to lead: what lives on it and is gone,
-        as far as anybody has been told, is ended."""
+        """On a node that was not there, not connected, or slow when this server began to lead: what lives on it and is
+        gone, as far as anybody has been told, is ended, and so is what an earlier server has launched since."""
         orphans = self._orphans.pop(node, set())
         token = self._token
         if not await self._lead_on(node, token):
             return
         try:
             for replica_id in orphans:
-                log.warning("ending %s, which lives on node %s and was taken for gone", replica_id, node.name)
+                log.warning("ending %s, which lives on node %s and is nobody's", replica_id, node.name)
                 await node.call(lambda call, each=replica_id: Stop(call, token, each, 0.0))  # type: ignore[misc]
                 node.send(Forget(token, replica_id))
         except LeaseLost:
