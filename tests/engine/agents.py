@@ -24,16 +24,18 @@ from modelyard.engine.remote.finder import AgentAddress, Finder, OnAgents
 from modelyard.engine.remote.program import run_agent, take_secret
 from modelyard.tls import load_tls
 from modelyard.units import GIB
+from tests.engine.echo import ECHO
 from tests.engine.exporter import EXPORTER
-from tests.engine.workers import ECHO_STANDBY, ROOT
+from tests.engine.workers import ROOT, echo_standby
 
 HOST = "127.0.0.1"
 PROGRAM = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.engine import agents; agents.main()"
 
 
 def main() -> None:
-    """Entry of an agent: the folder of logs, how long it waits for a server that leads, its node's name and address."""
-    log_dir, unled_s, name, host = sys.argv[1:]
+    """Entry of an agent: the folder of logs, how long it waits for a server that leads, how many requests its workers
+    take at once, its node's name and address."""
+    log_dir, unled_s, slots, name, host = sys.argv[1:]
     secret = take_secret()
     tls = load_tls(load_settings({}).settings)
 
@@ -44,7 +46,7 @@ def main() -> None:
             node=name,
             devices=(Device("cuda:0", GIB), Device("cuda:1", GIB)),
             log_dir=Path(log_dir),
-            standby=ECHO_STANDBY,
+            standby=echo_standby(int(slots)),
             exporter=EXPORTER,
             sandbox="off",
             host=host if tls is None else "",
@@ -102,12 +104,20 @@ class Found:
 class Agents(Found):
     """Some agents on this machine."""
 
-    def __init__(self, folder: Path, unled_s: float = 3600, settings: Mapping[str, str] | None = None) -> None:
-        """`settings`: of the nodes, by name; those that tests look at are of TLS."""
+    def __init__(
+        self,
+        folder: Path,
+        unled_s: float = 3600,
+        settings: Mapping[str, str] | None = None,
+        slots: int = ECHO.max_batch,
+    ) -> None:
+        """`settings`: of the nodes, by name; those that tests look at are of TLS. `slots`: how many requests each of
+        their workers takes at once."""
         super().__init__()
         self._folder = folder
         self._environ = {**os.environ, **{variable(name): value for name, value in (settings or {}).items()}}
         self._unled_s = unled_s
+        self._slots = slots
         self.processes: dict[str, Process] = {}
 
     async def start(self, *names: str) -> None:
@@ -117,7 +127,8 @@ class Agents(Found):
 
     async def _start(self, name: str) -> AgentAddress:
         secret = os.urandom(8).hex()
-        command: Sequence[str] = (sys.executable, "-c", PROGRAM, str(self._folder), str(self._unled_s), name, HOST)
+        words = (str(self._folder), str(self._unled_s), str(self._slots), name, HOST)
+        command: Sequence[str] = (sys.executable, "-c", PROGRAM, *words)
         process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=self._environ)
         assert process.stdin is not None
         assert process.stdout is not None

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,25 @@ from tests.engine.echo import run as echo
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.engine import workers; workers."
-ECHO_STANDBY = (sys.executable, "-c", f"{PROGRAM}stand_by()")
-"""The command that LocalEngine takes as `standby`."""
+
+
+def echo_standby(slots: int = ECHO.max_batch) -> Sequence[str]:
+    """The command that LocalEngine takes as `standby`. `slots`: how many requests each worker takes at once."""
+    return (sys.executable, "-c", f"{PROGRAM}stand_by({slots})")
+
+
+ECHO_STANDBY = echo_standby()
 ECHO_NURSERY = (sys.executable, "-c", f"{PROGRAM}nurse()")
 """The nursery alone."""
 SIG_IGN = ctypes.c_void_p(1)
 
 
 class EchoLibrary:
-    """The ModelLibrary of these workers. `answers`: while clear, requests wait in the model."""
+    """The ModelLibrary of these workers. `slots`: how many requests each takes at once; `answers`: while clear,
+    requests wait in the model."""
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int = ECHO.max_batch) -> None:
+        self.slots = slots
         self.threads: list[int] = []
         self.answers = threading.Event()
         self.answers.set()
@@ -54,7 +63,7 @@ class EchoLibrary:
         self.device = ""
 
     def find_task(self, spec: ReplicaSpec) -> Task:
-        return replace(ECHO, run=self.run)
+        return replace(ECHO, run=self.run, max_batch=self.slots)
 
     def set_threads(self, count: int) -> None:
         self.threads.append(count)
@@ -171,9 +180,9 @@ def linger() -> int:
     return pid
 
 
-def serve(spec: ReplicaSpec, listener: socket.socket) -> int:
+def serve(spec: ReplicaSpec, listener: socket.socket, slots: int = ECHO.max_batch) -> int:
     """What each fork does."""
-    return serve_replica(spec, listener, EchoLibrary())
+    return serve_replica(spec, listener, EchoLibrary(slots))
 
 
 def owner() -> socket.socket:
@@ -187,6 +196,6 @@ def nurse() -> None:
     run_nursery(owner(), serve)
 
 
-def stand_by() -> None:
-    """Entry of ECHO_STANDBY."""
-    run_standby(owner(), lambda connection: run_nursery(connection, serve))
+def stand_by(slots: int) -> None:
+    """Entry of `echo_standby`."""
+    run_standby(owner(), lambda connection: run_nursery(connection, partial(serve, slots=slots)))

@@ -34,6 +34,7 @@ from modelyard.serving.server import serve
 from modelyard.tls import load_tls
 from tests.catalog.models import model, write
 from tests.engine.agents import Agents
+from tests.engine.echo import ECHO
 from tests.processes import Processes, living
 from tests.serving import KEY, REQUEST_S, family_of, free_port, is_alive, wait_until
 
@@ -190,9 +191,15 @@ class Many:
     process = None
     """Whose memory is looked at: nobody's."""
 
-    def __init__(self, folder: Path, database_url: str, certificate: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        certificate: Mapping[str, str] = MappingProxyType({}),
+        slots: int = ECHO.max_batch,
+    ) -> None:
         """`certificate`: the settings of TLS between machines, of servers and nodes; without them nothing is
-        encrypted."""
+        encrypted. `slots`: how many requests each worker takes at once."""
         self.folder = folder
         self.database_url = database_url
         self.nodes_file = folder / "nodes.json"
@@ -202,7 +209,7 @@ class Many:
         self.environ = {variable(name): value for name, value in certificate.items()}
         """What servers are told besides."""
         (folder / "logs").mkdir()
-        self.agents = Agents(folder / "logs", settings=certificate)
+        self.agents = Agents(folder / "logs", settings=certificate, slots=slots)
         self.servers: list[OneServer] = []
         write(folder / "models" / MODEL, model())
 

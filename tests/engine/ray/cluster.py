@@ -27,6 +27,7 @@ import psutil
 
 from modelyard.engine.ray.messages import AGENT_VARIABLE
 from tests.engine.agents import PROGRAM
+from tests.engine.echo import ECHO
 from tests.engine.workers import ROOT
 
 SETTINGS = {
@@ -111,7 +112,7 @@ async def open_cluster(
     """Starts one with nodes of these names, the first the head. `folder`: for logs of replicas. `echoes`: workers do,
     else they load models."""
     paths = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
-    command = "\n".join((sys.executable, "-c", PROGRAM, str(folder), str(unled_s)))
+    command = "\n".join((sys.executable, "-c", PROGRAM, str(folder), str(unled_s), str(ECHO.max_batch)))
     environ = {**os.environ, **SETTINGS, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore", AGENT_VARIABLE: command}
     if not echoes:
         del environ[AGENT_VARIABLE]
