@@ -24,6 +24,13 @@ def test_a_script_can_be_read_and_run(path: Path) -> None:
     subprocess.run(["sh", "-n", path], check=True)
 
 
+@pytest.mark.parametrize("name", ["node.sh", "server.sh"])
+def test_a_script_without_its_words_says_which_it_wants(name: str) -> None:
+    done = subprocess.run([DEPLOY / "by-hand" / name], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert f"{name} HEAD:6379" in done.stderr
+
+
 @pytest.mark.parametrize("path", sorted((DEPLOY / "kuberay").rglob("*.yaml")), ids=lambda path: path.name)
 def test_a_description_can_be_read(path: Path) -> None:
     for described in yaml.safe_load_all(path.read_text(encoding="utf-8")):

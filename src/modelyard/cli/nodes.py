@@ -57,7 +57,8 @@ def nodes(
     if json:
         return output.print_json(found)
     rows = (row for node in found for row in rows_of(node))
-    output.print_table(COLUMNS, rows, empty="The server has no machine to run replicas on.")
+    empty = "The server has no machine to run replicas on; its log says which it has found, and why it uses none."
+    output.print_table(COLUMNS, rows, empty=empty)
     return None
 
 

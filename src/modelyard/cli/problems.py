@@ -86,7 +86,7 @@ _BY_CAUSE: dict[str, str] = {
     "encoding": "createdb --encoding UTF8 --template template0 NAME    (and name that one in --database-url)",
     "no right": "grant it to the user in --database-url",
     "read-only": "name the one that takes writes, or both: docs/howto/postgresql.md",
-    "no connection": "raise its max_connections, or end what holds them (pg_stat_activity); a server takes up to 34, "
+    "no connection": "raise its max_connections, or end what holds them (pg_stat_activity); a server takes up to 33, "
     "each of its gateways 32 more",
     "no answer": "check that it is running and that --database-url (MODELYARD_DATABASE_URL) is right",
 }

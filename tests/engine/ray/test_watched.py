@@ -47,15 +47,20 @@ def node(actor: ScriptedActor) -> Watched:
     return node
 
 
-def test_an_agent_is_used_once_its_actor_has_answered(actor: ScriptedActor, node: Watched) -> None:
+def test_an_agent_is_used_once_its_actor_has_answered(
+    actor: ScriptedActor, node: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     node.look(1.0)
     assert not node.is_settled
 
     actor.says = __version__, AGENT
-    node.look(2.0)
+    for now in range(2, 9):
+        node.look(float(now))
 
     assert node.is_settled
     assert node.agent == AGENT
+    assert caplog.messages == ["node far of the Ray cluster is used"], "told once"
 
 
 def test_a_node_with_another_version_is_not_waited_for_and_told_once(

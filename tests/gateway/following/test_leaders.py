@@ -359,6 +359,22 @@ async def test_no_more_is_set_aside_than_there_is_whoever_leads(led: Led) -> Non
     assert [type(error) for error in late] == [PaymentRequired] * 2, "what it has cost leaves less than one more needs"
 
 
+async def test_a_leader_that_others_cannot_reach_is_told_to_say_its_machines_address(
+    led: Led, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = led.seek()
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        here = f"127.0.0.1:{deaf.getsockname()[1]}"
+        led.lease = Lease(9, "srv_9", "pid 9 on far", START, LeaderAddress(here, here, SECRET, False))
+
+        await led.leaders[gateway]._look()
+        await eventually(lambda: "pid 9 on far leads" in caplog.text)
+
+    assert f"The server at tcp://{here} cannot be followed" in caplog.text
+    assert "start it with --server-host" in caplog.text
+
+
 async def test_what_is_set_aside_stays_so_for_a_gateway_that_comes_back_in_time(led: Led) -> None:
     account, requests = led.control.account, led.control.store.requests
     led.control.store.accounts.add_credit(account, 10**9)

@@ -117,7 +117,8 @@ class Follower:
                     tell()
                 await self._followed
         except (TimeoutError, OSError) as error:
-            raise Unavailable(f"The server at {address} cannot be followed: {error}") from error
+            why = str(error) or f"it has not answered within {GREETING_S:g} s"
+            raise Unavailable(f"The server at {address} cannot be followed: {why}") from error
         finally:
             if not self._has_greeted:
                 self.leave()

@@ -26,6 +26,8 @@ SURE_S = 2.0
 """How old what was found may be: where it is older, this process was stopped for a while."""
 TOLD_S = 10.0
 """How often it is told that a server cannot be followed."""
+LOOPBACK = ("127.", "[::1]")
+NOT_ELSEWHERE = ". If that server is on another machine, start it with --server-host, the address of its machine"
 
 
 class Leaders:
@@ -97,7 +99,8 @@ class Leaders:
         except ModelyardError as error:
             if monotonic() - self._told_at >= TOLD_S:
                 self._told_at = monotonic()
-                log.warning("%s, %s", lease.holder_name, error)
+                advice = NOT_ELSEWHERE if address.frames.startswith(LOOPBACK) else ""
+                log.warning("%s leads. %s%s", lease.holder_name, error, advice)
         finally:
             self._connecting = None
 
