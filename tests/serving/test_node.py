@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from modelyard.engine.base import Phase, Place
-from modelyard.engine.ray.actor import PROGRAM
+from modelyard.engine.ray.actor import PROGRAM, NodeActor
 from modelyard.engine.remote.engine import RemoteEngine
 from modelyard.engine.remote.finder import AgentAddress, Finder, OnAgents
 from modelyard.errors import ModelRefused
@@ -30,6 +30,12 @@ from tests.serving import wait_until
 
 COMMIT = "0" * 40
 HOST = "127.0.0.1"
+
+
+def test_an_agent_that_cannot_run_says_why_to_who_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELYARD_MEMORY_GB", "lots")
+    with pytest.raises(RuntimeError, match=r"node attic cannot run: MODELYARD_MEMORY_GB: got .lots.; accepted"):
+        NodeActor("attic", HOST)
 
 
 def test_a_folder_of_the_hubs_cache_says_what_it_is_of() -> None:

@@ -20,8 +20,8 @@ from modelyard.config import load_settings
 from modelyard.engine.devices import MachineDevices
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.log_limits import keep_to_limits
-from modelyard.engine.remote.program import run_agent, take_secret
-from modelyard.errors import ModelRefused
+from modelyard.engine.remote.program import run_agent, take_secret, tell_failure
+from modelyard.errors import ModelRefused, ModelyardError
 from modelyard.private_files import ensure_private_folder
 from modelyard.records.files import repository_of
 from modelyard.serving.from_settings import LOGS_FOLDER, logs_of, memory_for_replicas
@@ -94,7 +94,11 @@ def main() -> None:
     secret = take_secret()
     node, host = sys.argv[1:]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(node, host, secret))
+        try:
+            runner.run(run(node, host, secret))
+        except (ModelyardError, OSError) as error:
+            tell_failure(str(error))
+            raise
 
 
 if __name__ == "__main__":

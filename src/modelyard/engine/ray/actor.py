@@ -39,9 +39,12 @@ class NodeActor:
         self._process.stdin.write(f"{self._secret}\n".encode())
         self._process.stdin.flush()
         line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the agent of node {node} ended as it began, with code {self._process.wait()}")
-        self._agent = AgentAddress(node, host, json.loads(line)["port"], self._secret)
+        told = json.loads(line) if line else {}
+        if "port" not in told:
+            with self._process:  # closes its pipes
+                why = told.get("failed") or f"it ended as it began, with code {self._process.wait()}"
+            raise RuntimeError(f"the agent of node {node} cannot run: {why}")
+        self._agent = AgentAddress(node, host, told["port"], self._secret)
         threading.Thread(target=self._end_with_agent, daemon=True, name="end of the agent").start()
 
     def describe(self) -> tuple[str, AgentAddress]:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from modelyard.engine.ray.actor import PROGRAM, NodeActor
@@ -68,7 +68,15 @@ def failures_in_words() -> Iterator[None]:
     try:
         yield
     except (RayError, ValueError) as error:
-        raise ActorFailed(str(error)) from error
+        raise ActorFailed(said_by(error)) from error
+
+
+def said_by(error: Exception) -> str:
+    """What Ray says, on one line: of an actor that raised as it was made, the end of its trace."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[-1] if isinstance(error, RayActorError) and "creation task" in lines[0] else lines[0]
 
 
 def make_actor(node_id: str, name: str, host: str, program: tuple[str, ...]) -> Any:

@@ -1,7 +1,7 @@
 """The process of a node's agent, from its beginning to its end: a child of whoever needs the node, which it ends with.
 
-It reads the secret that servers must show; that its standard input closes tells it to end. It writes one line, where it
-takes connections.
+It reads the secret that servers must show; that its standard input closes tells it to end. It writes one line: where it
+takes connections, or why it does not.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ async def run_agent(
         await engine.start()
         try:
             agent.serve(listener)
-            sys.stdout.write(json.dumps({"port": listener.getsockname()[1], "pid": os.getpid()}) + "\n")
-            sys.stdout.flush()
+            _tell({"port": listener.getsockname()[1], "pid": os.getpid()})
             waits = [asyncio.create_task(told_to_end()), asyncio.create_task(agent.abandoned.wait())]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for each in waits:
@@ -44,6 +43,16 @@ async def run_agent(
         finally:
             await agent.close()
             await engine.close()
+
+
+def tell_failure(reason: str) -> None:
+    """Tells the parent why the agent takes no connections."""
+    _tell({"failed": reason})
+
+
+def _tell(line: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
 
 async def told_to_end() -> None:
