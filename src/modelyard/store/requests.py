@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 from msgspec import json
@@ -133,8 +134,8 @@ class Requests:
         with self._database.write() as connection:
             if self._database.is_sqlite:
                 for part in _parts(ordered):
-                    values = [value for record in part for value in _sqlite_values(record)]
-                    connection.exec_driver_sql(_sqlite_settlement(len(part)), tuple(values))
+                    values = tuple(chain.from_iterable(map(_sqlite_values, part)))
+                    connection.exec_driver_sql(_sqlite_settlement(len(part)), values)
             else:
                 connection.execute(_postgresql_settlement(), {"rows": _postgresql_rows(ordered)})
 
