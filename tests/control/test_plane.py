@@ -10,6 +10,7 @@ from modelyard.control.replicas import BootSettings
 from modelyard.errors import ModelyardError, UnknownCluster
 from modelyard.units import GIB
 from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, TWIN, MakeControl
+from tests.loop import turns_of
 
 ROOM = BootSettings(max_batch=3, reserve_bytes=2 * SMALL_BYTES, limit_bytes=5 * SMALL_BYTES, billed=False)
 
@@ -96,9 +97,4 @@ async def test_others_have_their_turns_while_all_clusters_are_gone_through(
         for model_id in (SMALL, TWIN):
             await control.up(model_id)
         for look in (control.plane.overview, control.plane.figures, control.plane.nodes, control.plane.replicas):
-            looking = asyncio.create_task(look())
-            turned = 0
-            while not looking.done():
-                turned += 1
-                await asyncio.sleep(0)
-            assert turned > 2, look
+            assert await turns_of(look()) > 2, look

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from datetime import timedelta
@@ -17,6 +18,7 @@ from modelyard.records.instances import Instance, Tariff
 from modelyard.worker.memory import start_ticks
 from tests.clock import START
 from tests.control.control_plane import SMALL, THIRD, TWIN, MakeControl
+from tests.loop import turns_of
 
 
 async def test_a_life_is_opened_became_ready_and_ended_once_each(make_control: MakeControl) -> None:
@@ -145,6 +147,38 @@ async def test_a_close_ends_every_life_and_refuses_who_waits(make_control: MakeC
         assert [life.end_reason for life in await control.ledger()] == ["the server was stopped"] * 2
         stored = {cluster.model_id: cluster.inferences for cluster in control.store.clusters.list()}
         assert stored == {SMALL: 1, TWIN: 0}, "desired state stays"
+
+
+async def test_others_have_their_turns_while_all_clusters_are_closed(
+    make_control: MakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "CLOSED_AT_ONCE", 1)
+    monkeypatch.setattr(reconciler, "COUNTED_PER_STEP", 1)
+    async with make_control() as control:
+        clusters = [await control.up(model_id) for model_id in (SMALL, TWIN, THIRD)]
+        closing = asyncio.create_task(control.reconciler.close())
+        refusing, running = set(), set()
+        while not closing.done():
+            await asyncio.sleep(0)
+            refusing.add(sum(each.route.failure is not None for each in clusters))
+            running.add(sum(len(each.replicas) for each in clusters))
+        await closing
+        assert refusing >= {1, 2, 3}
+        assert running >= {0, 1, 2}
+        assert {life.end_reason for life in await control.ledger()} == {"the server was stopped"}
+
+
+async def test_after_an_error_all_clusters_are_looked_at_again(
+    make_control: MakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "MARKED_AT_ONCE", 1)
+    async with make_control() as control:
+        clusters = [await control.put(model_id, desired=0) for model_id in (SMALL, TWIN, THIRD)]
+        await control.settle()
+        assert await turns_of(control.reconciler._look_at_all_soon()) > len(clusters)
+        control.clock.advance(control.policy.tick_s)
+        taken = control.work.take(control.clock.monotonic(), 99)
+        assert set(taken) == {each.cluster.id for each in clusters}
 
 
 async def test_a_restart_brings_back_what_was_in_use_and_nothing_else(make_control: MakeControl) -> None:

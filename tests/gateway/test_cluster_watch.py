@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from modelyard.control import desired
 from modelyard.gateway import cluster_watch
 from modelyard.gateway.cluster_watch import LOOK_AT_ALL_S, ClusterWatch
-from tests.control.control_plane import SMALL, TWIN, ControlPlane, MakeControl
+from tests.control.control_plane import SMALL, THIRD, TWIN, ControlPlane, MakeControl
 from tests.control.test_boots import fail_boots
+from tests.loop import turns, turns_of
 
 
 def read(messages: Sequence[bytes]) -> list[tuple[str, Any]]:
@@ -155,3 +158,31 @@ async def test_clusters_at_rest_are_asked_only_when_they_are_changed_and_now_and
         control.clock.advance(LOOK_AT_ALL_S)
         await watch.look()
         assert sorted(asked[1:]) == sorted([SMALL, TWIN])
+
+
+async def test_others_have_their_turns_while_many_clusters_are_looked_at(
+    make_control: MakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desired, "WANTED_AT_ONCE", 1)
+    async with make_control() as control:
+        for model_id in (SMALL, TWIN, THIRD):
+            await control.put(model_id, desired=0)
+        watch = watch_of(control)
+        await watch.look()
+        await control.delete(TWIN)
+        assert await turns_of(watch.look()) > 2
+
+
+async def test_what_is_deleted_while_many_are_looked_at_is_gone(
+    make_control: MakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desired, "WANTED_AT_ONCE", 1)
+    async with make_control() as control:
+        _, twin = [await control.put(model_id, desired=0) for model_id in (SMALL, TWIN)]
+        watch = watch_of(control)
+        await watch.look()
+        looking = asyncio.create_task(watch.look())
+        await turns(1)
+        control.desired.remove(twin.cluster.id)
+        assert read(await looking) == [("gone", {"modelId": TWIN})]
+        assert await told(watch) == []

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from modelyard.errors import Throttled, Unauthorized, Unavailable
 from modelyard.gateway import event_streams
-from modelyard.gateway.event_streams import MOST_OF_ACCOUNT, MOST_S, EventStream, EventStreams, message
+from modelyard.gateway.event_streams import BEAT, MOST_OF_ACCOUNT, MOST_S, EventStream, EventStreams, message
 from modelyard.records.accounts import Key
 from tests.clock import START
 from tests.gateway.http_client import HttpClient
@@ -74,6 +74,19 @@ async def test_what_is_new_is_told_until_the_client_leaves() -> None:
     looks = listening.looks
     await turns(20)
     assert listening.looks == looks
+
+
+async def test_many_messages_are_written_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_streams, "TOLD_AT_ONCE", 2)
+    messages = [message("count", number) for number in range(5)]
+
+    async def look() -> Sequence[bytes]:
+        return messages
+
+    client = HttpClient()
+    client.body_was_read = True
+    await EventStreams(let_in).answer(request(), "ada", look, 0)(client.scope, client.receive, client.send)
+    assert client.pieces == [BEAT, b"".join(messages[:2]), b"".join(messages[2:4]), messages[4]]
 
 
 async def test_it_ends_with_its_key() -> None:

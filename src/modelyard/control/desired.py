@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from modelyard.clock import Clock
 from modelyard.control.faults import contained
-from modelyard.control.pauses import with_pauses
+from modelyard.control.pauses import in_pieces, with_pauses
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations
 from modelyard.control.replicas import BootSettings, ManagedCluster
@@ -33,6 +33,8 @@ NEVER_READ = -1
 """Before the first version: clusters that were stored before there were versions have 0."""
 TAKEN_UP_AT_ONCE = 50
 """Clusters after which requests come first again: about a millisecond."""
+WANTED_AT_ONCE = 500
+"""The same where they are only named: about a tenth of a millisecond."""
 
 
 class DesiredState:
@@ -89,12 +91,20 @@ class DesiredState:
 
     def wanted(self, account_id: str | None, model_id: str | None) -> Sequence[Cluster]:
         """Those of one account, or of all, that are of one model, or of any, in no order."""
+        return [self.by_id[cluster_id].cluster for cluster_id in self._wanted_ids(account_id, model_id)]
+
+    async def wanted_in_pieces(self, account_id: str | None, model_id: str | None) -> AsyncIterator[Sequence[Cluster]]:
+        """The same, some at a time, each as it is wanted by then; others of the loop have their turns meanwhile. Those
+        that are deleted before their turn comes are left out, those that are made are not among them."""
+        async for ids in in_pieces(self._wanted_ids(account_id, model_id), WANTED_AT_ONCE):
+            there = [managed for each in ids if (managed := self.by_id.get(each)) is not None]
+            yield [managed.cluster for managed in there if not managed.removed]
+
+    def _wanted_ids(self, account_id: str | None, model_id: str | None) -> Sequence[str]:
         by_model = self._ids.values() if account_id is None else [self._ids.get(account_id, {})]
         if model_id is None:
-            ids = [cluster_id for each in by_model for cluster_id in each.values()]
-        else:
-            ids = [each[model_id] for each in by_model if model_id in each]
-        return [self.by_id[cluster_id].cluster for cluster_id in ids]
+            return [cluster_id for each in by_model for cluster_id in each.values()]
+        return [each[model_id] for each in by_model if model_id in each]
 
     def accounts(self) -> Sequence[str]:
         """The ids of those that want any."""

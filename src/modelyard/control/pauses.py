@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -15,3 +15,10 @@ async def with_pauses(things: Iterable[T], every: int) -> AsyncIterator[T]:
         yield each
         if done % every == 0:
             await asyncio.sleep(0)
+
+
+async def in_pieces(things: Sequence[T], size: int) -> AsyncIterator[Sequence[T]]:
+    """So many of them at a time; after each piece, whatever else waits for the loop comes first."""
+    for begin in range(0, len(things), size):
+        yield things[begin : begin + size]
+        await asyncio.sleep(0)

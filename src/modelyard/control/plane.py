@@ -255,6 +255,10 @@ class Plane(InferencePlane):
         them stands. A cluster that is changed is another record from then on."""
         return self._desired.wanted(account_id, model_id)
 
+    def wanted_in_pieces(self, account_id: str | None, model_id: str | None) -> AsyncIterator[Sequence[Cluster]]:
+        """The same of thousands, some at a time, so that others of the loop have their turns meanwhile."""
+        return self._desired.wanted_in_pieces(account_id, model_id)
+
     def active(self) -> Collection[str]:
         """The ids of the clusters that have a replica, a request, or something to do: few, however many are wanted."""
         return self._desired.active.keys()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -23,6 +22,7 @@ from modelyard.control.faults import contained
 from modelyard.control.holdings import Holdings
 from modelyard.control.keep_alive import KeepAlive
 from modelyard.control.observation import Observation
+from modelyard.control.pauses import in_pieces, with_pauses
 from modelyard.control.plan import Action, Deadlines, Drain, Launch, Stop, plan_cluster
 from modelyard.control.policy import Policy
 from modelyard.control.records import Records
@@ -42,6 +42,10 @@ LOOKS_PER_STEP = 8
 """Clusters that one step looks at, the others wait for the next one: about half a millisecond."""
 COUNTED_PER_STEP = 50
 """Clusters that were asked, whose requests one step counts: a quarter of a millisecond at most."""
+CLOSED_AT_ONCE = 20
+"""Clusters, or ends of replicas, after which requests come first again as all are stopped: about half a millisecond."""
+MARKED_AT_ONCE = 200
+"""Clusters that are marked to be looked at, after an error, before requests come first again: the same."""
 ACCOUNTS_PER_STEP = 200
 """Of those that are asked for their funds each second: a quarter of a millisecond."""
 SWEEP_S = 30.0
@@ -139,15 +143,17 @@ class Reconciler:
         lives_on = self._engine.outlives_servers
         if lives_on:
             self._heartbeat()
-        for managed in self._desired.all():
+        async for managed in with_pauses(self._desired.all(), CLOSED_AT_ONCE):
             self._stops.publish(managed, ClusterOff("The server is shutting down."))
             for replica in () if lives_on else managed.replicas.values():
                 replica.stopping = replica.stopping or "the server was stopped"
         await self._engine.close()
         await self._stops.wait()
-        if not lives_on:
-            self._observation.observe(self._clock.monotonic(), sys.maxsize)
-        self._count_inferences(self._desired.all())
+        while not lives_on and self._observation.has_more:
+            self._observation.observe(self._clock.monotonic(), CLOSED_AT_ONCE)
+            await asyncio.sleep(0)
+        async for some in in_pieces(self._desired.all(), COUNTED_PER_STEP):
+            self._count_inferences(some)
 
     async def _run(self) -> None:
         while True:
@@ -157,7 +163,7 @@ class Reconciler:
                 self.step()
             except Exception:  # a bug must not end the supervision
                 log.exception("an error in the control loop")
-                self._look_at_all_soon()
+                await self._look_at_all_soon()
             await asyncio.sleep(REST_PER_STEP * (time.perf_counter() - began))
             await self._work.wait(self._clock.monotonic(), self._policy.tick_s)
 
@@ -243,10 +249,11 @@ class Reconciler:
         if self._suspensions.has_more:
             self._work.wake()
 
-    def _look_at_all_soon(self) -> None:
+    async def _look_at_all_soon(self) -> None:
         """Whatever a step that broke off has left undone is found."""
-        for cluster_id in self._desired.by_id:
-            self._work.add_at(cluster_id, self._clock.monotonic() + self._policy.tick_s)
+        at = self._clock.monotonic() + self._policy.tick_s
+        async for cluster_id in with_pauses(list(self._desired.by_id), MARKED_AT_ONCE):
+            self._work.add_at(cluster_id, at)
 
     # --- STEP 2: how many ---
 
