@@ -27,6 +27,7 @@ from modelyard.engine.base import Engine
 from modelyard.gateway.history import HistoryRecorder
 from modelyard.gateway.metrics import InferenceTallies
 from modelyard.gateway.server import keep_pauses_short
+from modelyard.lasting_objects import LastingObjects
 from modelyard.records.clusters import Capacity
 from modelyard.simulation.engine import Fleet, SimulatedEngine
 from modelyard.store.store import Store
@@ -114,7 +115,15 @@ async def measure(folder: Path) -> bool:
             account = store.accounts.ensure(f"account-{number}", now).id
             for each in range(MODELS):
                 store.clusters.put(account, f"many/model-{each}", Capacity(1, 1, 1), 1800, now)
-    control = ControlPlane(folder, models, database, clock=SystemClock(), make_engine=make_engine)  # type: ignore[arg-type]
+    put_by = LastingObjects().note_ready
+    control = ControlPlane(
+        folder,
+        models,
+        database,
+        clock=SystemClock(),  # type: ignore[arg-type]
+        make_engine=make_engine,
+        on_ready=put_by,
+    )
     async with control:
         held = Held()
         history = HistoryRecorder(

@@ -111,7 +111,7 @@ class ControlPlane:
     known of models. `url`: a database to use rather than a
     file in the folder; `refusals`: account id → why it may run nothing; `most_begun`: instances that funds last for.
     `operator`: "ada" when that account is the operator's. `several`: it is one of several servers on a PostgreSQL, and
-    leads from its opening on, until a test says otherwise.
+    leads from its opening on, until a test says otherwise. `on_ready`: see `assemble`.
     """
 
     folder: Path
@@ -133,6 +133,7 @@ class ControlPlane:
     most_begun: int = 1000
     operator: str = ""
     several: bool = False
+    on_ready: Callable[[], None] = lambda: None
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -181,6 +182,7 @@ class ControlPlane:
             work=self.work,
             operator_id=self.account if self.operator == "ada" else "",
             leads=lambda: not self.several or self.leadership.held,
+            on_ready=self.on_ready,
         )
         self.preparations, self.desired = parts.preparations, parts.desired
         self.reconciler, self.clusters = parts.reconciler, parts.clusters

@@ -345,3 +345,11 @@ async def test_what_a_live_cluster_loads_does_not_change_and_the_next_one_loads_
         assert (spec.runtime, spec.path, spec.model_id, spec.most_threads) == ("onnx", str(folder), SMALL, 1)
         assert control.only(managed).reserved_bytes == card.memory_bytes - MIB
         assert control.report(managed).memory_bytes == card.memory_bytes - MIB
+
+
+async def test_each_replica_that_becomes_ready_is_told_of_once(make_control: MakeControl) -> None:
+    ready: list[int] = []
+    async with make_control(on_ready=lambda: ready.append(1)) as control:
+        await control.up(desired=2, max=2)
+        await control.settle()
+        assert len(ready) == 2

@@ -5,7 +5,7 @@ Owns the moves that follow from a sighting. Starts and stops nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from modelyard.control.boots import Boots
 from modelyard.control.desired import DesiredState
@@ -39,7 +39,9 @@ class Observation:
         holdings: Holdings,
         work: WorkQueue,
         policy: Policy,
+        on_ready: Callable[[], None],
     ) -> None:
+        """`on_ready`: told of each replica that became ready."""
         self._desired = desired
         self._routes = routes
         self._holdings = holdings
@@ -51,6 +53,7 @@ class Observation:
         self._funds = funds
         self._work = work
         self._policy = policy
+        self._on_ready = on_ready
 
     def observe(self, now: float, most: int) -> Collection[str]:
         """Takes over what the engine sees at this moment, of so many replicas, and of as many clusters how much they
@@ -149,6 +152,7 @@ class Observation:
         managed.boot_s = took_s
         managed.failures.boot_succeeded()
         self._records.ready(managed.cluster, replica.id, took_s)
+        self._on_ready()
 
     def _ended(self, managed: ManagedCluster, replica: Replica, sighting: Sighting, now: float) -> None:
         managed.replicas.pop(replica.id)

@@ -68,9 +68,10 @@ def assemble(
     work: WorkQueue,
     operator_id: str = "",
     leads: Callable[[], bool] = lambda: True,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> Parts:
     """The parts, not started. `operator_id`: the account that may know what others do. `leads`: whether this
-    server is, at this moment, the one that acts.
+    server is, at this moment, the one that acts. `on_ready`: told of each replica that became ready.
 
     `work`: told of all that changes something, by `routes` too; the loop then looks."""
     preparations = Preparations(catalog, engine.prepare, clock, work.wake)
@@ -95,7 +96,7 @@ def assemble(
         bases=Bases(desired, catalog.form_of, work.add),
         operator_id=operator_id,
     )
-    observation = Observation(desired, engine, records, boots, funds, routes, holdings, work, policy)
+    observation = Observation(desired, engine, records, boots, funds, routes, holdings, work, policy, on_ready)
     reconciler = Reconciler(
         desired,
         observation,

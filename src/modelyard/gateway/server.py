@@ -34,8 +34,8 @@ YOUNG_OBJECTS = 3500
 requests under way are made of 2,900."""
 YOUNG_COLLECTIONS, OLDER_COLLECTIONS = 0, 130
 """What has survived one of them is looked through with the next, by Python's default with the eleventh after it: of
-what thousands of boots make, all of which stays, a collection looks through twice as many objects at most. After how
-many of these everything is: twenty thousand boots, or two hundred thousand requests of sixty-four clients."""
+what many boots make, all of which stays, a collection looks through twice as many objects at most. After how many of
+these everything is that was not put by (`lasting_objects`): two hundred thousand requests of sixty-four clients."""
 DATE_S = 1.0
 """How often the date in answers is set."""
 THREAD_TURN_S = 0.0002

@@ -82,6 +82,7 @@ from modelyard.jobs.benchmark import JobDeadlines
 from modelyard.jobs.forms import forms_here
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import OWNER, Jobs
+from modelyard.lasting_objects import LastingObjects
 from modelyard.media.artefacts import Artefacts
 from modelyard.private_files import ensure_data_folder, ensure_private_folder
 from modelyard.records.conversions import CONVERTED_FOLDER
@@ -321,6 +322,7 @@ class Root:
             work=work,
             operator_id=self._operator_id,
             leads=lambda: self.leadership is None or self.leadership.held,
+            on_ready=LastingObjects().note_ready,
         )
         self._plane = Plane(parts)
         if self.leadership is None:  # else its gateways have requests under way, whoever has led before
