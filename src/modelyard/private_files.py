@@ -31,10 +31,15 @@ def ensure_private_folder(path: Path) -> None:
 
 
 def create_private_file(path: Path, text: str) -> None:
-    """Writes a new file, for this user alone. Raises FileExistsError."""
+    """Writes a new file, for this user alone; leaves none that it could not write. Raises FileExistsError, and OSError
+    that names the file."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def ensure_private_file(path: Path) -> None:

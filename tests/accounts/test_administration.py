@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import stat
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 from modelyard.accounts.administration import Administration, ensure_cli_key
 from modelyard.accounts.keys import SHOWN, hash_key
 from modelyard.accounts.limits import MOST_COUNT, MOST_MEMORY_BYTES
-from modelyard.config import FIRST_ACCOUNT
+from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT
 from modelyard.errors import InvalidRequest, NotFound, UnknownAccount, UnknownKey
 from modelyard.records.accounts import AccountLimits
 from modelyard.records.instances import Instance, Tariff
@@ -24,6 +25,17 @@ from tests.clock import HandClock
 @pytest.fixture
 def administration(store: Store, clock: HandClock) -> Administration:
     return Administration(store, clock)
+
+
+def test_a_key_for_commands_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match=str(tmp_path / CLI_KEY_FILE)):
+            ensure_cli_key(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_account_is_found_by_its_name_and_by_its_id(administration: Administration) -> None:
@@ -178,6 +190,8 @@ def test_the_operators_own_key_stays_revoked(administration: Administration, sto
 def test_the_key_for_commands_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
     key = ensure_cli_key(tmp_path)
     assert ensure_cli_key(tmp_path) == key
+    (tmp_path / CLI_KEY_FILE).write_text("")
+    assert len(ensure_cli_key(tmp_path)) == len(key), "nothing is no key"
     (file,) = tmp_path.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 

@@ -385,6 +385,8 @@ def unknown_key(id_or_prefix: str) -> UnknownKey:
 def ensure_cli_key(data_dir: Path) -> str:
     """The key for commands on this machine, kept in the data folder; made on the first call."""
     path = data_dir / CLI_KEY_FILE
+    if path.is_file() and path.stat().st_size == 0:  # who made it was killed before there was anything in it
+        path.unlink(missing_ok=True)
     key = new_key()
     try:
         create_private_file(path, key + "\n")

@@ -56,7 +56,7 @@ def read_key(authorization: str | None) -> str | None:
     scheme, _, rest = authorization.strip().partition(" ")
     if rest and scheme.lower() in ("key", "bearer"):
         return rest.strip()
-    return None if rest else scheme
+    return None if rest else scheme or None
 
 
 def digest_of(authorization: str | None) -> str | None:
