@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from modelyard.catalog.memory import plan_device_bytes
+from modelyard.control.holdings import BACK_S
 from modelyard.control.placement import Placed, Wait
 from modelyard.control.states import HOLDS_MEMORY
 from modelyard.control.states import ClusterStatus as Word
@@ -338,6 +339,40 @@ async def test_the_replicas_of_a_node_that_dies_come_back_elsewhere_and_no_model
         assert (managed.failure, managed.failures.deaths) == (None, [])
         ended = [life.end_reason for life in await control.ledger() if life.ended_at is not None]
         assert ended == ["there is no node a"] * 7
+
+
+async def test_what_fits_on_no_other_node_waits_for_one_that_was_lost_a_moment_ago(make_control: MakeControl) -> None:
+    async with make_control(nodes=nodes(ONE, THREE)) as control:
+        managed = await control.up(BIG)
+        small, _ = control.engine.nodes()
+        control.engine.have_nodes(small)
+        await control.until(lambda: not managed.route.targets)
+        request = await control.ask(BIG)
+        await control.settle()
+        assert request.waits
+        assert "waiting for node b, which was lost a moment ago" in await control.events(BIG)
+        control.engine.have_nodes(*nodes(ONE, THREE))
+        await request.done()
+        control.engine.have_nodes(small)
+        await control.until(lambda: not managed.route.targets)
+        late = await control.ask(BIG)
+        control.step(after_s=BACK_S)
+        with pytest.raises(NoCapacity, match="needs 130 MB, but replicas on this machine may use 92 MB"):
+            await late.served()
+
+
+async def test_what_needs_a_device_waits_for_the_node_that_had_the_only_one(make_control: MakeControl) -> None:
+    machines = gpu("a"), gpu("b", 8 * ONE)
+    async with make_control(nodes=machines, measured={SMALL: on_device(5 * ONE)}) as control:
+        managed = await control.up(SMALL)
+        control.engine.have_nodes(gpu("a"))
+        await control.until(lambda: not managed.route.targets)
+        request = await control.ask(SMALL)
+        await control.settle()
+        assert request.waits
+        control.engine.have_nodes(*machines)
+        await request.done()
+        assert control.places(managed) == ["b cuda:0"]
 
 
 async def test_a_life_ends_where_its_node_gave_the_last_sign_of_life(make_control: MakeControl) -> None:

@@ -22,6 +22,9 @@ from modelyard.control.urgency import becomes_urgent_at, urgency
 from modelyard.engine.base import Need, Node
 
 Queued = tuple[ManagedCluster, Replica]
+BACK_S = 60.0
+"""How long a node that was lost is waited for by what fits on no other: an agent is back within seconds, a machine that
+starts anew within a minute or so."""
 
 
 @dataclass(eq=False, slots=True)
@@ -64,6 +67,8 @@ class Holdings:
         self._fullness: Mapping[bool, list[tuple[int, int, str]]] = {}
         """By whether they have devices, a heap of nodes by bytes that are missing, some out of date."""
         self._asked_last = 0
+        self._lost: dict[str, tuple[Node, float]] = {}
+        """By name, nodes that took new replicas, and until when they may come back."""
         self.machines = Machines.of(())
         self.changes = 0
         """How often somebody has come to hold more, or less, or to wait."""
@@ -74,11 +79,18 @@ class Holdings:
         """Takes which nodes there are."""
         if nodes is not self.machines.nodes and nodes != self.machines.nodes:
             self.changes += 1
+            self._note_lost(nodes)
             self.machines = Machines.of(nodes)
             self._fullness = {False: [], True: []}
             for name in self.machines.positions:
                 self._push(name)
         return self.machines
+
+    def _note_lost(self, nodes: Sequence[Node]) -> None:
+        names = {node.name for node in nodes}
+        until = self._clock.monotonic() + BACK_S
+        gone = {node.name: (node, until) for node in self.machines.accepting if node.name not in names}
+        self._lost = {name: lost for name, lost in {**self._lost, **gone}.items() if name not in names}
 
     def note(self, managed: ManagedCluster) -> None:
         """Takes what the cluster has now. Idempotent. Whoever gives replicas to a cluster, or has one hold more, sees
@@ -267,6 +279,11 @@ class Holdings:
             if found is not None:
                 return found
         return None
+
+    def lost_nodes(self) -> list[Node]:
+        """Those that were there a moment ago, and may be back in another."""
+        now = self._clock.monotonic()
+        return [node for node, until in self._lost.values() if now < until]
 
     def nodes_to_ask(self, need_bytes: int, most: int) -> Sequence[Node]:
         """The nodes that take new replicas, have so much memory in all, and are looked at when room is to be made: all

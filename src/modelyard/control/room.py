@@ -74,9 +74,9 @@ class Room:
 
     def look(self, need: Need, *, may_evict: bool = False) -> Placement:
         """Whether there is room for other work than a replica. `may_evict`: idle replicas may be asked to leave."""
-        need = self._need_here(need)
-        if not need.device_bytes and (node := self._holdings.find_node(need.memory_bytes, (), (), {})) is not None:
-            return Placed(Place(node), need)
+        here = self._need_here(need)
+        if not here.device_bytes and (node := self._holdings.find_node(here.memory_bytes, (), (), {})) is not None:
+            return Placed(Place(node), here)
         return self._choose(None, need, [], may_evict=may_evict)
 
     def find(
@@ -89,10 +89,10 @@ class Room:
         Where nobody fits on many nodes with many replicas, those that are to leave are sought among some of them, which
         are others with each call.
         """
-        need = self._need_here(need)
+        here = self._need_here(need)
         account = list(self._account_bounds(asking.cluster.account_id))
-        if (node := self._find_free(asking, need, account, with_files)) is not None:
-            return Placed(Place(node), need)
+        if (node := self._find_free(asking, here, account, with_files)) is not None:
+            return Placed(Place(node), here)
         return self._choose(asking, need, account, with_files, may_evict=may_evict(asking) and not patient)
 
     def _find_free(
@@ -122,7 +122,7 @@ class Room:
 
     def find_never(self, account_id: str, need: Need) -> Never | None:
         """Why a replica of the account could not run here even if everybody else left; None when it could."""
-        need = self._need_here(need)
+        wanted, need = need, self._need_here(need)
         account = list(self._account_bounds(account_id))
         within_account = all(bound.limit.size(need) <= bound.most for bound in account)
         if within_account and not need.device_bytes and need.memory_bytes <= self._machines.largest_bytes:
@@ -133,7 +133,9 @@ class Room:
             for place in places_of(node, need)
         ]
         found = choose_place(need, account, candidates, may_evict=False)
-        return found[1] if found is not None and isinstance(found[1], Never) else None
+        if found is None or not isinstance(found[1], Never) or self._find_lost(wanted, account) is not None:
+            return None
+        return found[1]
 
     def _choose(
         self,
@@ -145,7 +147,7 @@ class Room:
         may_evict: bool,
         at: Place | None = None,
     ) -> Placement:
-        need = self._need_here(need)
+        wanted, need = need, self._need_here(need)
         nodes = self._nodes_to_ask(need, at)
         candidates = [
             each
@@ -160,13 +162,26 @@ class Room:
             return Placed(candidate.place, need)
         if isinstance(verdict, Evict):
             self._claim(asking, need, [*account, *candidate.bounds])
+        elif isinstance(verdict, Never) and at is None and (lost := self._find_lost(wanted, account)) is not None:
+            return Wait(f"waiting for node {lost.name}, which was lost a moment ago")
         elif isinstance(verdict, Wait) and at is None and len(nodes) < len(self._machines.accepting):
             return Wait(f"waiting for {gigabytes(need.memory_bytes)} on one of {len(self._machines.accepting)} nodes")
         return verdict
 
+    def _find_lost(self, need: Need, account: Sequence[Bound]) -> Node | None:
+        """A node that is not there at this moment, on which a replica could run that may run within the account."""
+        if any(bound.size(need) > bound.most for bound in account):
+            return None
+        for node in self._holdings.lost_nodes():
+            there = need if node.devices else without_device(need)
+            for place in places_of(node, there):
+                if all(bound.size(there) <= bound.most for bound in self._bounds_at(node, place)):
+                    return node
+        return None
+
     def _need_here(self, need: Need) -> Need:
         """What is needed where no node has a device: what would lie on one then lies in the node's memory."""
-        return need if self.devices or not need.device_bytes else Need(need.total_bytes)
+        return need if self.devices else without_device(need)
 
     def _nodes_to_ask(self, need: Need, at: Place | None) -> Sequence[Node]:
         if at is not None:
@@ -253,6 +268,11 @@ class Room:
                         reload_s=managed.reload_s,
                         loading=replica.state in LOADS and replica.stopping is None,
                     )
+
+
+def without_device(need: Need) -> Need:
+    """The same where there is no device."""
+    return Need(need.total_bytes) if need.device_bytes else need
 
 
 def node_of(holder: MemoryHolder) -> str | None:
