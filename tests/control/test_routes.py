@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+from collections import Counter
 from typing import Any, cast
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from modelyard.clock import SystemClock
 from modelyard.control.autoscaler import Load
 from modelyard.control.routes import BACK_S, Route, Routes, pick
 from modelyard.control.targets import Target
@@ -531,6 +534,35 @@ async def test_a_lost_replica_is_out_at_once_and_does_not_come_back_while_its_li
         bench.release(each)
     assert bench.route.load() == Load()
     assert not bench.route.leaving
+
+
+def test_a_lost_replica_may_come_back_when_the_loop_is_asked_to_look_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelyard.control.routes.BACK_S", 0.05)
+    count = 40
+
+    async def lose_all() -> list[bool]:
+        looks, back = Counter[str](), asyncio.get_running_loop().create_future()
+        found: list[bool] = []
+
+        def look(cluster_id: str) -> None:
+            looks[cluster_id] += 1
+            if looks[cluster_id] == 2:  # the first was at once
+                routes.publish(cluster_id, {cluster_id: (link(), 1)})
+                found.append(cluster_id in routes.ensure(cluster_id).targets)
+            if len(found) == count:
+                back.set_result(None)
+
+        routes = Routes(SystemClock(), max_queued=1, on_demand=look)
+        for number in range(count):
+            cluster_id = f"cl_{number}"
+            routes.publish(cluster_id, {cluster_id: (link(), 1)})
+            route = routes.ensure(cluster_id)
+            routes.lose(route, route.targets[cluster_id])
+            await turns(5 * number)  # at other parts of a millisecond
+        await back
+        return found
+
+    assert uvloop.run(lose_all()) == [True] * count
 
 
 async def test_nobody_is_sent_where_the_connection_is_gone_although_the_loop_has_not_noticed() -> None:
