@@ -140,25 +140,23 @@ def windows_read(model: Any) -> Iterator[list[int]]:
         hook.remove()
 
 
+@pytest.mark.parametrize("task", ["transcribe", "translate"])
 @pytest.mark.parametrize("times", [False, "word"])  # LONG has those of phrases in any case
-def test_whisper_reads_the_window_that_tells_the_language_once(whisper: Model, ask: Ask, times: Any) -> None:
-    sounds = [LONG, SHORT]
-    heard = [body(sound, return_timestamps=times) for sound in sounds]
-    languages = [ask(TASK, whisper, body(sound, return_timestamps=True))["language"] for sound in sounds]
-    told = [body(sound, return_timestamps=times, language=code) for sound, code in zip(sounds, languages, strict=True)]
+def test_whisper_reads_each_window_once(whisper: Model, ask: Ask, times: Any, task: str) -> None:
+    asked = {"return_timestamps": times, "task": task}
 
-    def ask_and_count(*bodies: Any) -> tuple[Any, int]:
+    def ask_and_count(*bodies: Any) -> tuple[Any, list[int]]:
         with windows_read(whisper) as passes:
-            return ask(TASK, whisper, *bodies), sum(passes)
+            return ask(TASK, whisper, *bodies), passes
 
-    together, windows = ask_and_count(*heard)
-    alone, told_alone = ([ask_and_count(one) for one in bodies] for bodies in (heard, told))
-    assert together == [answer for answer, _windows in alone] == [answer for answer, _windows in told_alone]
-    assert windows == sum(count for _answer, count in alone)
-    # For times of words a window is read again once it is written, but for the one that has told the language.
-    again = 1 if times == "word" else 0
-    assert [count for _answer, count in alone] == [count - again for _answer, count in told_alone]
-    assert [count for _answer, count in alone][1] == 1
+    together, passes = ask_and_count(*(body(sound, **asked) for sound in (LONG, SHORT)))
+    (long, long_passes), (short, short_passes) = (ask_and_count(body(sound, **asked)) for sound in (LONG, SHORT))
+    assert together == [long, short]
+    assert short_passes == [1]
+    assert long_passes == [1, 1, 1, 1]  # each begins where the last whole phrase of the one before ended
+    assert passes == [2, 1, 1, 1]
+    language = ask(TASK, whisper, body(LONG, return_timestamps=True, task=task))["language"]
+    assert ask_and_count(body(LONG, **asked, language=language)) == (long, long_passes)
 
 
 def test_whisper_of_english_alone_writes_what_the_library_writes(whisper: Model, ask: Ask, tmp_path: Path) -> None:

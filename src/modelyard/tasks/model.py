@@ -73,10 +73,10 @@ class Model(Protocol):
         """Generates for a batch. `inputs`: `input_ids` and `attention_mask`, (rows, length) int64; causal models
         want padding on the left. Models that read more take more: `pixel_values`, `input_features`, ..., one entry per
         row (arrays that are not, such as flattened patches, go with a batch of one row); encoder-decoders may have
-        those alone, `decoder_input_ids` to start from, and `encoder_outputs`: what `forward` has given of them as
-        `encoder_last_hidden_state`, so that the encoder does not read them again. `options`: generation settings by
-        the library's names, plus `seed` and `stop_token_ids` (ids that end a row besides the model's own).
-        `max_length` and `min_length` count each row's own prompt, as if it ran alone.
+        those alone, or in their place `encoder_outputs`, which `EncoderDecoder.encode` has given, and
+        `decoder_input_ids` to start from. `options`: generation settings by the library's names, plus `seed` and
+        `stop_token_ids` (ids that end a row besides the model's own). `max_length` and `min_length` count each row's
+        own prompt, as if it ran alone.
 
         Returns, per row, `num_return_sequences` sequences.
         `on_tokens` sees each row's tokens step by step, except under beam search or several sequences per row,
@@ -84,14 +84,24 @@ class Model(Protocol):
         """
 
 
-@runtime_checkable
-class HasAttention(Protocol):
-    """A model that shows where its decoder looks in what its encoder reads."""
+class EncoderDecoder(Model, Protocol):
+    """A model that reads with one part, and writes with another that looks at what the first has made.
+
+    `shows_attention`: whether `attend` can tell where it looked.
+    """
+
+    @property
+    def shows_attention(self) -> bool: ...
+
+    def encode(self, inputs: Mapping[str, Array]) -> Array:
+        """What the encoder makes of `inputs`, the model's own argument names → arrays, batch first: (rows, frames,
+        width) float32. As `encoder_outputs` it stands for them in `forward`, `generate` and `attend`, so that nothing
+        is read twice.
+        """
 
     def attend(self, inputs: Mapping[str, Array], heads: Sequence[tuple[int, int]]) -> Array:
-        """How much each of `heads`, (layer, head), looked at each frame as it read each token of `decoder_input_ids`:
-        (rows, heads, tokens, frames) float32. `inputs`: the model's own argument names → arrays, batch first;
-        `encoder_outputs` as in `Model.generate`.
+        """How much each of `heads`, (layer, head), looked at each frame of `encoder_outputs` as it read each token of
+        `decoder_input_ids`: (rows, heads, tokens, frames) float32. `inputs`: these two.
         """
 
 

@@ -96,7 +96,11 @@ def test_what_is_heard_is_what_the_merged_model_hears(model_folder: Folder, tmp_
     adapted = load_beside(model, folder)()
 
     assert ask(TRANSCRIPTION, adapted, heard) == ask(TRANSCRIPTION, expected, heard) != ask(TRANSCRIPTION, model, heard)
-    source = {"input_features": np.ones((1, 16, 200), np.float32), "decoder_input_ids": np.array([[5, 6, 7]])}
+    features = {"input_features": np.ones((1, 16, 200), np.float32)}
+    encoded, wanted, base_encoded = (each.encode(features) for each in (adapted, expected, model))
+    np.testing.assert_allclose(encoded, wanted, rtol=1e-3, atol=1e-5)
+    assert not np.allclose(encoded, base_encoded, rtol=1e-2)
+    source = {"encoder_outputs": encoded, "decoder_input_ids": np.array([[5, 6, 7]])}
     looked, wanted, base_looked = (each.attend(source, [(1, 0)]) for each in (adapted, expected, model))
     np.testing.assert_allclose(looked, wanted, rtol=1e-3, atol=1e-5)
     assert not np.allclose(looked, base_looked, rtol=1e-2)

@@ -96,6 +96,9 @@ def test_whisper_tells_languages_and_times(
     for params in ({"return_timestamps": True}, {"language": "fr"}, {"task": "translate"}):
         asked = {**LONG, "params": params}
         assert ask(task, model, asked) == ask(task, original, asked)
+    refused = ask(task, model, {**LONG, "params": {"return_timestamps": "word"}})
+    assert refused.data["field"] == "params.return_timestamps"
+    assert "ONNX" in refused.data["accepted"]
 
 
 def test_what_is_written_streams(published_folder: Callable[[str], Path], ask: Ask) -> None:

@@ -183,6 +183,12 @@ SOUND = {
 }
 
 
+def read_by(model):
+    """What its encoder has made of the sound, in place of the sound."""
+    encoded = model.encode({"input_features": SOUND["input_features"]})
+    return {"encoder_outputs": encoded, "decoder_input_ids": SOUND["decoder_input_ids"]}
+
+
 def seen(model):
     """A picture, and a word about it."""
     ids = np.array([[model.config["image_token_index"]] * 16 + [5]])
@@ -207,28 +213,32 @@ def test_what_is_written_is_the_same_by_either_product(load, multiply_in_turns, 
     assert by_onednn
 
 
+def test_whispers_decoder_shows_where_it_looked_and_others_do_not(load):
+    assert load("whisper", "speech-seq2seq").shows_attention
+    assert not load("moonshine", "speech-seq2seq").shows_attention
+
+
 def test_where_a_model_looked_is_the_same_by_either_product(load, multiply_in_turns):
     model = load("whisper", "speech-seq2seq")
-    usual = model.attend(SOUND, [(1, 0)])
+    usual = model.attend(read_by(model), [(1, 0)])
     by_onednn = multiply_in_turns(model)
-    np.testing.assert_allclose(model.attend(SOUND, [(1, 0)]), usual, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(model.attend(read_by(model), [(1, 0)]), usual, rtol=1e-4, atol=1e-6)
     assert by_onednn
 
 
 @pytest.mark.parametrize(
     ("precision", "ways"), [(None, [{}, {"num_beams": 2}, {"do_sample": True, "seed": 7}]), ("bf16", [{}])]
 )
-def test_what_the_encoder_has_given_is_not_read_again(model_folder, precision, ways):
+def test_what_the_encoder_has_given_stands_for_what_it_read(model_folder, precision, ways):
     model = load_model("transformers", model_folder("whisper"), ("speech-seq2seq",), device="cpu", precision=precision)
-    other = {**SOUND, "input_features": SOUND["input_features"] * -3}
-    given = {**other, "encoder_outputs": model.forward(SOUND)["encoder_last_hidden_state"]}
+    given, other = read_by(model), {**SOUND, "input_features": SOUND["input_features"] * -3}
     for way in ways:
         options = {"max_new_tokens": 8, "do_sample": False, **way}
         written, wanted, others = (model.generate(each, options, nothing) for each in (given, SOUND, other))
         assert written == wanted != others
-    looked, wanted, others = (model.attend(each, [(1, 0)]) for each in (given, SOUND, other))
-    np.testing.assert_allclose(looked, wanted, rtol=1e-4, atol=1e-6)
-    assert not np.allclose(looked, others, rtol=1e-2)
+    logits, wanted, others = (model.forward(each)["logits"] for each in (given, SOUND, other))
+    np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-6)
+    assert not np.allclose(logits, others, rtol=1e-2)
 
 
 def test_a_pass_that_fails_leaves_the_layers_as_they_were(model_folder, monkeypatch):

@@ -1,7 +1,7 @@
-"""Speech to text by Whisper: windows of 30 seconds, each written by a decoder that may write timestamp tokens.
+"""Speech to text by Whisper: windows of 30 seconds, each encoded once, and written with timestamp tokens or without.
 
-Long sound, and sound whose times are asked for, is written with timestamp tokens, and goes on where the last whole
-phrase ended. For the times of words each window's tokens are aligned with the sound once they are written.
+Long sound, and sound whose times are asked for, is written with them, and goes on where the last whole phrase ended.
+For the times of words each window's tokens are aligned with the sound once they are written.
 
 Source: A. Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, 2022, section 3.8 and its code.
 """
@@ -9,7 +9,7 @@ Source: A. Radford et al., Robust Speech Recognition via Large-Scale Weak Superv
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -21,7 +21,7 @@ import numpy as np
 from modelyard.errors import InvalidRequest
 from modelyard.protocol import FinishReason, Outcome, Usage
 from modelyard.tasks.base import Call
-from modelyard.tasks.model import Array, GeneratedTokens, HasAttention, Model
+from modelyard.tasks.model import Array, EncoderDecoder, GeneratedTokens, Model
 from modelyard.tasks.shared.alignment import align_tokens
 from modelyard.tasks.shared.detokenizer import Detokenizer
 from modelyard.tasks.shared.generated_text import GeneratedText
@@ -89,13 +89,16 @@ class Transcription:
 
     `frames`: (mels, frames) of the whole sound, `end` how many of them are sound. `prefix`: the ids that steer the
     decoder. `timed`: whether it writes timestamp tokens. `language`: the code of what is spoken, where it is known.
+    `encoded`: what the encoder has made of the next window, (frames, width).
     """
 
+    call: Call[Any, Any]
     frames: Array
     end: int
     prefix: list[int]
     timed: bool
     text: GeneratedText
+    encoded: Array = field(init=False, repr=False)
     language: str | None = None
     chunks: list[Chunk] = field(default_factory=list)
     seek: int = 0
@@ -119,8 +122,9 @@ class Transcription:
         return Outcome(transcript.output(), Usage(new_tokens=self.new_tokens, finish_reason=join_reasons(self.reasons)))
 
 
-def transcribe_by_whisper(model: Model, calls: Sequence[Call[Any, Any]], sounds: Sequence[Array]) -> list[Outcome]:
-    """Each sound's output. `sounds`: (n,) each, at the model's rate; the calls' params are equal.
+def transcribe_by_whisper(model: Any, calls: Sequence[Call[Any, Any]], sounds: Sequence[Array]) -> list[Outcome]:
+    """Each sound's output by `model`, an EncoderDecoder. `sounds`: (n,) each, at the model's rate; the calls' params
+    are equal.
 
     Streams a window's text as it is written, or phrase by phrase where it is timed. Raises InvalidRequest about
     the params.
@@ -131,29 +135,21 @@ def transcribe_by_whisper(model: Model, calls: Sequence[Call[Any, Any]], sounds:
     refuse_unknown_times(model, special, params)
     before = read_before(model, special, params)
     transcriptions = [open_transcription(model, *pair, special, size) for pair in zip(calls, sounds, strict=True)]
-    encoded = None
-    if special.languages and language is None:
-        heard, encoded = detect_languages(model, [one.window(size) for one in transcriptions], special)
-    else:
-        heard = [] if language is None else [language] * len(transcriptions)
+    encode_windows(model, transcriptions)
+    detects = special.languages and language is None
+    heard = detect_languages(model, transcriptions, special) if detects else [language] * len(transcriptions)
     codes = {token: code for code, token in special.languages.items()}
-    for index, one in enumerate(transcriptions):
-        last = None if one.timed else special.no_times
-        steering = (special.start, *heard[index : index + 1], task, last)
+    for one, spoken in zip(transcriptions, heard, strict=True):
+        steering = (special.start, spoken, task, None if one.timed else special.no_times)
         one.prefix = [*before, *(token for token in steering if token is not None)]
-        one.language = codes[heard[index]] if heard else None
-    while unfinished := [index for index, one in enumerate(transcriptions) if not one.ended]:
+        one.language = None if spoken is None else codes[spoken]
+    unfinished = transcriptions
+    while unfinished:
         for timed in (False, True):
-            group = [index for index in unfinished if transcriptions[index].timed is timed]
-            if group:
-                write_windows(
-                    model,
-                    [calls[index] for index in group],
-                    [transcriptions[index] for index in group],
-                    special,
-                    None if encoded is None else encoded[group],
-                )
-        encoded = None  # that was of the first windows
+            if group := [one for one in unfinished if one.timed is timed]:
+                write_windows(model, group, special)
+        unfinished = [one for one in unfinished if not one.ended]
+        encode_windows(model, unfinished)
     wants_times = params.return_timestamps is not False
     return [one.finish(timed=wants_times) for one in transcriptions]
 
@@ -168,7 +164,8 @@ def open_transcription(
     timed = special.times is not None and (long or call.params.return_timestamps is not False)
     features = frames["input_features"][0]
     end = features.shape[1] if long else min(size, -(-len(sound) // hop))
-    return Transcription(features, end, [], timed, GeneratedText(call, Detokenizer(model.tokenizer), streams=True))
+    text = GeneratedText(call, Detokenizer(model.tokenizer), streams=True)
+    return Transcription(call, features, end, [], timed, text)
 
 
 def window_frames(model: Model) -> int:
@@ -200,7 +197,7 @@ def known_task(special: WhisperTokens, params: SpeechParams) -> int | None:
     return None
 
 
-def refuse_unknown_times(model: Model, special: WhisperTokens, params: SpeechParams) -> None:
+def refuse_unknown_times(model: EncoderDecoder, special: WhisperTokens, params: SpeechParams) -> None:
     """Raises InvalidRequest for times of a kind that the model does not mark."""
     wanted = params.return_timestamps
     accepted = None
@@ -208,7 +205,7 @@ def refuse_unknown_times(model: Model, special: WhisperTokens, params: SpeechPar
         accepted = "false: this model marks no times"
     elif wanted == "char":
         accepted = "true, word or false: this model tells the times of phrases and words, CTC models those of letters"
-    elif wanted == "word" and not isinstance(model, HasAttention):
+    elif wanted == "word" and not model.shows_attention:
         accepted = "true or false: the model's ONNX form marks the times of phrases only"
     elif wanted == "word" and not special.heads:
         accepted = "true or false: times of words need alignment_heads in the model's generation_config.json"
@@ -231,66 +228,62 @@ def read_before(model: Model, special: WhisperTokens, params: SpeechParams) -> l
     return [special.before, *tokens[-(int(model.config["max_target_positions"]) // 2 - 1) :]]
 
 
-def detect_languages(model: Model, windows: Sequence[Array], special: WhisperTokens) -> tuple[list[int], Array]:
-    """The language token that the model finds likeliest at the start of each window, and what its encoder has made of
-    them, (windows, frames, width), so that they need not be read again to be written."""
-    starts = np.full((len(windows), 1), special.start, dtype=np.int64)
-    outputs = model.forward({"input_features": np.concatenate(windows), "decoder_input_ids": starts})
-    logits = outputs["logits"][:, -1]
+def encode_windows(model: EncoderDecoder, transcriptions: Sequence[Transcription]) -> None:
+    """Reads the next window of each transcription, all in one batch."""
+    if transcriptions:
+        windows = np.concatenate([one.window(window_frames(model)) for one in transcriptions])
+        for one, encoded in zip(transcriptions, model.encode({"input_features": windows}), strict=True):
+            one.encoded = encoded
+
+
+def detect_languages(model: Model, transcriptions: Sequence[Transcription], special: WhisperTokens) -> list[int]:
+    """The language token that the model finds likeliest at the start of each transcription's window."""
+    encoded = np.stack([one.encoded for one in transcriptions])
+    starts = np.full((len(transcriptions), 1), special.start, dtype=np.int64)
+    logits = model.forward({"encoder_outputs": encoded, "decoder_input_ids": starts})["logits"][:, -1]
     known = sorted(special.languages.values())
-    languages = [known[int(best)] for best in logits[:, known].argmax(axis=1)]
-    return languages, outputs["encoder_last_hidden_state"]
+    return [known[int(best)] for best in logits[:, known].argmax(axis=1)]
 
 
-def write_windows(
-    model: Model,
-    calls: Sequence[Call[Any, Any]],
-    transcriptions: Sequence[Transcription],
-    special: WhisperTokens,
-    encoded: Array | None,
-) -> None:
-    """Writes the next window of each transcription, all in one batch. All are timed, or none is. `encoded`: what the
-    encoder has made of the windows, (windows, frames, width); None: it has not read them yet."""
-    timed, size = transcriptions[0].timed, window_frames(model)
-    sources = {"input_features": np.concatenate([one.window(size) for one in transcriptions])}
-    if encoded is not None:
-        sources["encoder_outputs"] = encoded
+def write_windows(model: EncoderDecoder, transcriptions: Sequence[Transcription], special: WhisperTokens) -> None:
+    """Writes the window of each transcription, all in one batch. All are timed, or none is."""
+    timed, params = transcriptions[0].timed, transcriptions[0].call.params
 
     def on_tokens(row: int, tokens: Sequence[int]) -> bool:
         stopped = not timed and transcriptions[row].text.take(tokens)
-        return stopped or calls[row].cancelled()
+        return stopped or transcriptions[row].call.cancelled()
 
     rows = model.generate(
         {
-            **sources,
+            "encoder_outputs": np.stack([one.encoded for one in transcriptions]),
             "decoder_input_ids": np.array([one.prefix for one in transcriptions], dtype=np.int64),
         },
-        {**options_of(calls[0].params, model), "return_timestamps": timed},
+        {**options_of(params, model), "return_timestamps": timed},
         on_tokens,
     )
-    for row, (call, one, (made,)) in enumerate(zip(calls, transcriptions, rows, strict=True)):
+    for one, (made,) in zip(transcriptions, rows, strict=True):
+        cancelled = one.call.cancelled()
         if timed:
-            by_word = call.params.return_timestamps == "word" and not call.cancelled()
-            source = {name: array[row : row + 1] for name, array in sources.items()}
-            times = time_tokens(model, one, source, made, special) if by_word else None
+            by_word = params.return_timestamps == "word" and not cancelled
+            times = time_tokens(model, one, made, special) if by_word else None
             take_phrases(model, one, made.tokens, special, times)
         else:
             one.text.take(made.tokens[one.text.tokens :])
             one.seek = one.end
         one.note(made)
-        one.ended = one.ended or one.seek >= one.end or call.cancelled()
+        one.ended = one.ended or one.seek >= one.end or cancelled
 
 
 def time_tokens(
-    model: Any, one: Transcription, source: Mapping[str, Array], made: GeneratedTokens, special: WhisperTokens
+    model: EncoderDecoder, one: Transcription, made: GeneratedTokens, special: WhisperTokens
 ) -> list[Times]:
     """When each token of a window is said, in seconds from its start. Where the window ended with no end token, the
-    last token's end is not known, and it takes no time. `source`: the window, as it was given to `Model.generate`."""
+    last token's end is not known, and it takes no time."""
     known = list(made.tokens) if made.finish_reason is FinishReason.STOP else list(made.tokens)[:-1]
     if not known:
         return [(0.0, 0.0)] * len(made.tokens)
     decoded = np.array([[*one.prefix, *known]], dtype=np.int64)
-    looks = model.attend({**source, "decoder_input_ids": decoded}, special.heads)[0]
+    looks = model.attend({"encoder_outputs": one.encoded[None], "decoder_input_ids": decoded}, special.heads)[0]
     frames = max(1, min(window_frames(model), one.end - one.seek) // FRAMES_PER_TIME)
     width = int(model.config.get("median_filter_width") or SMOOTHED_FRAMES)
     ends_s = align_tokens(looks[:, len(one.prefix) :, :frames], width) * FRAMES_PER_TIME * hop_seconds(model)

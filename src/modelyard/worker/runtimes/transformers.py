@@ -45,6 +45,7 @@ from modelyard.worker.runtimes.generation_settings import (
 )
 from modelyard.worker.runtimes.grammars import Grammars
 from modelyard.worker.runtimes.heads import choose_class, refuse_missing_weights
+from modelyard.worker.runtimes.lengths import find_max_length, find_positions
 from modelyard.worker.runtimes.library_adapters import only_whole_adapters
 from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.linear_products import LinearProducts
@@ -53,20 +54,18 @@ from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_par
 from modelyard.worker.runtimes.quantised_weights import find_quantisation, loading_arguments, settle_weights
 from modelyard.worker.runtimes.speaking import Speech, find_whole_class, read_voices
 from modelyard.worker.runtimes.stepping import MinimumLengths, Rows, occurrence_penalties
-from modelyard.worker.runtimes.tensors import to_plain
+from modelyard.worker.runtimes.tensors import to_numpy, to_plain
 from modelyard.worker.runtimes.token_architectures import allows_rows
 from modelyard.worker.runtimes.token_memory import plan_cache
 from modelyard.worker.runtimes.token_rows import TokenRows
 from modelyard.worker.runtimes.transducers import transduce
-from modelyard.worker.runtimes.whisper import attend, find_generate, timestamp_rules
+from modelyard.worker.runtimes.whisper import attend, find_generate, shows_attention, timestamp_rules
 
 SAFETENSORS = ("model", ".safetensors")
 """How the library calls files of weights: (stem, ending)."""
 WRITING_PART = "thinker_config"
 """Of the configs of models that write an answer with one part, and say it with others: of the former. The others are
 loaded where there are voices."""
-_NO_LIMIT = 10**9
-"""Tokenizers without a stated limit carry 10**30."""
 
 
 def load_model(
@@ -227,11 +226,7 @@ class TransformersModel:
     def forward(self, inputs: Mapping[str, Any], *, method: str = "forward", **settings: Any) -> Mapping[str, Any]:
         """See `tasks.model.Model.forward`."""
         accepted = self._arguments(method)
-        arguments: dict[str, Any] = {
-            name: [self._tensor(each) for each in given] if isinstance(given, list) else self._tensor(given)
-            for name, given in inputs.items()
-            if name in accepted
-        }
+        arguments = self._tensors({name: given for name, given in inputs.items() if name in accepted})
         if "use_cache" in accepted:
             arguments["use_cache"] = False
         if "bbox" in accepted and "bbox" not in arguments and "input_ids" in arguments:
@@ -314,12 +309,22 @@ class TransformersModel:
                     answers[row] = answer
         return answers
 
-    def attend(self, inputs: Mapping[str, Array], heads: Sequence[tuple[int, int]]) -> Array:
-        """See `tasks.model.HasAttention`."""
+    def encode(self, inputs: Mapping[str, Array]) -> Array:
+        """See `tasks.model.EncoderDecoder`."""
         tensors = self._tensors(inputs)
         with self._computing(inputs):
-            shown: Array = attend(self._model, tensors, heads).float().cpu().numpy()
-        return shown
+            return to_numpy(self._model.get_encoder()(**tensors).last_hidden_state)
+
+    @property
+    def shows_attention(self) -> bool:
+        """See `tasks.model.EncoderDecoder`."""
+        return shows_attention(self._model)
+
+    def attend(self, inputs: Mapping[str, Array], heads: Sequence[tuple[int, int]]) -> Array:
+        """See `tasks.model.EncoderDecoder`."""
+        tensors = self._tensors(inputs)
+        with self._computing(inputs):
+            return to_numpy(attend(self._model, tensors, heads))
 
     def transduce(
         self, inputs: Mapping[str, Array], settings: Mapping[str, Any], cancelled: Callable[[int], bool]
@@ -411,9 +416,13 @@ class TransformersModel:
         pieces: int = -(-tensors["input_features"].shape[-1] // int(frames))
         return pieces
 
-    def _tensors(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
-        """The arrays on the device, `encoder_outputs` in the shape that the library's encoders give."""
-        tensors: dict[str, Any] = {name: self._tensor(array) for name, array in inputs.items()}
+    def _tensors(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arrays, and those in lists, on the device, `encoder_outputs` in the shape that the library's encoders
+        give."""
+        tensors: dict[str, Any] = {
+            name: [self._tensor(each) for each in given] if isinstance(given, list) else self._tensor(given)
+            for name, given in inputs.items()
+        }
         if "encoder_outputs" in tensors:
             tensors["encoder_outputs"] = BaseModelOutput(last_hidden_state=tensors["encoder_outputs"])
         return tensors
@@ -422,26 +431,3 @@ class TransformersModel:
         """The array on the device; floating point in the weights' own type."""
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         return tensor.to(self.device, self._model.dtype if tensor.is_floating_point() else None)
-
-
-def find_positions(model: Any) -> int | None:
-    """How many tokens the architecture has positions for; None when it has no such limit (T5, ALiBi)."""
-    for name, module in model.named_modules():
-        # RoBERTa and its kin start counting positions after the padding index, so some of the table is never used.
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            return int(module.weight.shape[0]) - int(module.padding_idx) - 1
-    text = model.config.get_text_config()
-    positions = getattr(text, "max_position_embeddings", None) or getattr(text, "max_target_positions", None)
-    return positions if isinstance(positions, int) and positions > 0 else None
-
-
-def find_max_length(model: Any, tokenizer: Any) -> int | None:
-    """The longest input in tokens. A tokenizer may ask for less than the positions allow; decoders do not care."""
-    positions = find_positions(model)
-    decoder_only = model.can_generate() and not model.config.is_encoder_decoder
-    if tokenizer is None:
-        return None
-    stated = tokenizer.model_max_length if tokenizer.model_max_length < _NO_LIMIT else None
-    if positions is None or stated is None or decoder_only:
-        return positions or stated
-    return min(positions, int(stated))

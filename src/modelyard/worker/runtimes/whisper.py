@@ -37,19 +37,19 @@ def timestamp_rules(config: Any, prompt: int) -> list[Any]:
     return [WhisperTimeStampLogitsProcessor(config, begin_index=prompt)]
 
 
-def attend(model: Any, tensors: Mapping[str, Any], heads: Sequence[tuple[int, int]]) -> torch.Tensor:
-    """How much each of `heads`, (layer, head), of an encoder-decoder looked at each frame as it read each token of
-    `decoder_input_ids`: (rows, heads, tokens, frames). `tensors` may hold the `encoder_outputs`.
+def shows_attention(model: Any) -> bool:
+    """Whether `attend` can tell where the model's decoder looked."""
+    return isinstance(model, WhisperGenerationMixin)
 
-    Only the decoder runs in the way that makes attention visible, and only what is asked for is kept: all of it is
-    gigabytes for a large model.
+
+def attend(model: Any, tensors: Mapping[str, Any], heads: Sequence[tuple[int, int]]) -> torch.Tensor:
+    """How much each of `heads`, (layer, head), of Whisper's decoder looked at each frame of `encoder_outputs` as it
+    read each token of `decoder_input_ids`: (rows, heads, tokens, frames). `tensors`: these two.
+
+    Only what is asked for is kept: all of it is gigabytes for a large model.
     """
     kept: dict[int, torch.Tensor] = {}
     wanted = {layer: [head for of, head in heads if of == layer] for layer, _ in heads}
-    inputs = dict(tensors)
-    source = inputs.pop(model.main_input_name)
-    if "encoder_outputs" not in inputs:
-        inputs["encoder_outputs"] = model.get_encoder()(source)
     usual = model.config._attn_implementation
     hooks = [
         model.get_decoder()
@@ -61,7 +61,7 @@ def attend(model: Any, tensors: Mapping[str, Any], heads: Sequence[tuple[int, in
     ]
     try:
         model.set_attn_implementation("eager")
-        model(**inputs, use_cache=False)
+        model(**tensors, use_cache=False)
     finally:
         model.set_attn_implementation(usual)
         for hook in hooks:
