@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from modelyard.errors import ModelRefused
 from modelyard.tasks.automatic_speech_recognition import TASK as TRANSCRIPTION
 from modelyard.worker.runtimes.adapted_model import AdaptedModel, load_beside
+from modelyard.worker.runtimes.adapters import load_adapted_model
 from modelyard.worker.runtimes.token_rows import TokenRows
 from modelyard.worker.runtimes.transformers import TransformersModel, load_model
 from tests.builders.adapters import change_config, greedy, make_adapter, merged, peft_config
@@ -91,11 +92,13 @@ def test_what_is_heard_is_what_the_merged_model_hears(model_folder: Folder, tmp_
     model = load_model(base, ("speech-seq2seq",))
     whole = merged(base, folder, kind=library.AutoModelForSpeechSeq2Seq)
     expected = TransformersModel(base, whole, model.tokenizer, model.processor)
-    heard = {"base64": in_base64(wav(noise(1.5))), "params": {"return_timestamps": True}}
+    heard = {"base64": in_base64(wav(noise(1.5))), "params": {"return_timestamps": "word"}}
 
     adapted = load_beside(model, folder)()
 
     assert ask(TRANSCRIPTION, adapted, heard) == ask(TRANSCRIPTION, expected, heard) != ask(TRANSCRIPTION, model, heard)
+    alone = load_adapted_model(folder, base, ("speech-seq2seq",), device="cpu")
+    assert ask(TRANSCRIPTION, alone, heard) == ask(TRANSCRIPTION, expected, heard)
     features = {"input_features": np.ones((1, 16, 200), np.float32)}
     encoded, wanted, base_encoded = (each.encode(features) for each in (adapted, expected, model))
     np.testing.assert_allclose(encoded, wanted, rtol=1e-3, atol=1e-5)

@@ -33,11 +33,11 @@ STATE = ("truncation", "padding")
 
 
 class AdaptedModel(TransformersModel):
-    """The base in every respect but its weights, its folder and, where the adapter brings one, its chat template."""
+    """The base in every respect but its weights and, where the adapter brings one, its chat template: what its folder
+    says of itself is the base's, too."""
 
-    def __init__(self, base: TransformersModel, path: Path, tokenizer: Any, weights: LoraWeights) -> None:
+    def __init__(self, base: TransformersModel, tokenizer: Any, weights: LoraWeights) -> None:
         vars(self).update(vars(base))
-        self.path = path
         self.tokenizer = tokenizer
         self.lora = weights
         self.speech = None  # what says the base's answers was not trained with the adapter
@@ -59,7 +59,7 @@ def load_beside(base: Any, path: Path) -> Callable[[], AdaptedModel]:
     with loading_errors(path, str(base.device)):
         pairs = read_pairs(path, base.module)
         tokenizer = find_tokenizer(path, base)
-    return lambda: AdaptedModel(base, path, tokenizer, LoraWeights(base.adapters, scale_pairs(path, pairs)))
+    return lambda: AdaptedModel(base, tokenizer, LoraWeights(base.adapters, scale_pairs(path, pairs)))
 
 
 def read_pairs(path: Path, model: torch.nn.Module) -> dict[str, Pair]:
