@@ -74,3 +74,29 @@ CERTAIN = 0.05
 def test_sequences_know_their_own_ends(script: Model, options: dict[str, Any]) -> None:
     assert set(ends(script, SCRIPT, **options)) == {(1, "stop")}
     assert set(ends(script, SCRIPT, max_new_tokens=2, **options)) == {(0, "length")}
+
+
+@pytest.mark.parametrize(("always", "first"), [([3, 7, 99], [0, 49]), (None, [4]), ([5], None)], ids=str)
+def test_forbidden_tokens_are_those_that_the_library_forbids(always: list[int] | None, first: list[int] | None) -> None:
+    import torch
+    from transformers import GenerationConfig, LogitsProcessorList
+    from transformers.generation.logits_process import (
+        SuppressTokensAtBeginLogitsProcessor,
+        SuppressTokensLogitsProcessor,
+    )
+
+    from modelyard.worker.runtimes.stepping import take_forbidden_tokens
+
+    library = LogitsProcessorList(
+        [SuppressTokensLogitsProcessor(always or []), SuppressTokensAtBeginLogitsProcessor(first or [], 2)]
+    )
+    config = GenerationConfig(suppress_tokens=always, begin_suppress_tokens=first)
+    (ours,) = take_forbidden_tokens(config)
+    for length in (2, 3, 4):
+        ids, scores = torch.ones(2, length, dtype=torch.int64), torch.arange(100.0).view(2, 50)
+        expected = library(ids, scores)
+        assert ours(ids, scores).equal(expected)
+        assert scores.equal(torch.arange(100.0).view(2, 50))
+        assert expected.isinf().any() or (length > 2 and not always)
+    assert (config.suppress_tokens, config.begin_suppress_tokens) == (None, None)
+    assert take_forbidden_tokens(config) == []

@@ -132,6 +132,37 @@ def occurrence_penalties(config: Any) -> list[OccurrencePenalties]:
     return [OccurrencePenalties(frequency, presence)] if frequency or presence else []
 
 
+class ForbiddenTokens(LogitsProcessor):  # type: ignore[misc]
+    """Forbids some tokens at each step, and others at the first as well.
+
+    The library's own two look for theirs in the whole vocabulary at each step.
+    """
+
+    def __init__(self, always: Sequence[int], first: Sequence[int]) -> None:
+        """`always`, `first`: ids that never come, and that do not come first. Such as the model does not have are
+        none."""
+        self._always, self._first = torch.tensor([*always]), torch.tensor([*first])
+        self._later: torch.Tensor | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """`scores`, (rows × sequences, vocabulary), with the forbidden ones at minus infinity."""
+        if self._later is not None:
+            return scores.masked_fill(self._later, -torch.inf)
+        vocabulary = torch.arange(scores.shape[-1], device=scores.device)
+        self._later, first = (torch.isin(vocabulary, each.to(scores.device)) for each in (self._always, self._first))
+        return scores.masked_fill(self._later | first, -torch.inf)
+
+
+def take_forbidden_tokens(config: Any) -> list[ForbiddenTokens]:
+    """The tokens that a model's settings forbid, if they do, which they give up. Where the first token is another
+    setting's, they keep them."""
+    always, first = config.suppress_tokens or (), config.begin_suppress_tokens or ()
+    if config.forced_bos_token_id is not None or not (always or first):
+        return []
+    config.suppress_tokens = config.begin_suppress_tokens = None
+    return [ForbiddenTokens(always, first)]
+
+
 class MinimumLengths(LogitsProcessor):  # type: ignore[misc]
     """Forbids the end tokens in each row until that row has its fewest tokens.
 

@@ -53,7 +53,7 @@ from modelyard.worker.runtimes.postprocessing import find_postprocessor, postpro
 from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
 from modelyard.worker.runtimes.quantised_weights import find_quantisation, loading_arguments, settle_weights
 from modelyard.worker.runtimes.speaking import Speech, find_whole_class, read_voices
-from modelyard.worker.runtimes.stepping import MinimumLengths, Rows, occurrence_penalties
+from modelyard.worker.runtimes.stepping import MinimumLengths, Rows, occurrence_penalties, take_forbidden_tokens
 from modelyard.worker.runtimes.tensors import to_numpy, to_plain
 from modelyard.worker.runtimes.token_architectures import allows_rows
 from modelyard.worker.runtimes.token_memory import plan_cache
@@ -385,7 +385,8 @@ class TransformersModel:
         if config.do_sample:
             # Every call seeds: replicas forked from one process would otherwise all draw the same numbers.
             torch.manual_seed(secrets.randbits(63) if seed is None else seed)
-        rules: list[Any] = [MinimumLengths(shortest, ends)] if ends and any(shortest) else []
+        rules: list[Any] = take_forbidden_tokens(config)
+        rules += [MinimumLengths(shortest, ends)] if ends and any(shortest) else []
         rules += occurrence_penalties(config)
         if form is not None:
             prompt = [] if self._seq2seq else tensors["input_ids"][0].tolist()
