@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import httpx
+import psutil
 import pytest
 
 from tests.certificates import make_authority, make_certificate
@@ -114,6 +118,34 @@ async def test_a_leader_that_is_stopped_answers_again_when_it_follows_the_next_o
     other.signal(signal.SIGCONT)
     wait_until(other.answers)
     assert many.open_lives() == lives
+
+
+async def test_what_is_under_way_on_a_node_that_is_cut_off_is_answered_by_another(many: Many) -> None:
+    await two_replicas(many)
+    cut_off = many.agent_processes()[0]
+    processes = [cut_off, *cut_off.children(recursive=True)]
+    answers: list[str] = []
+    asking = [
+        threading.Thread(target=lambda server=server: answers.append(server.run("still there").json()["output"]))
+        for server in many.servers * 4
+    ]
+    for each in processes:
+        each.suspend()
+    try:
+        began = time.monotonic()
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            await asyncio.to_thread(thread.join)
+        took_s = time.monotonic() - began
+    finally:
+        for each in processes:
+            with suppress(psutil.NoSuchProcess):
+                each.resume()
+    print(f"all answered {took_s:.2f} s after the node was cut off")
+    assert answers == ["still there"] * len(asking)
+    assert took_s <= 2 * FOLLOWED_S  # a busy machine; at rest the node is lost after 2.5 s
+    wait_until(lambda: all(each.under_way() == (0, 0, 0) for each in many.servers))
 
 
 @pytest.mark.parametrize(
