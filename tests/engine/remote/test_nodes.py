@@ -19,6 +19,7 @@ from modelyard.engine.remote.engine import RemoteEngine
 from modelyard.engine.remote.finder import AgentAddress
 from modelyard.engine.remote.messages import Ask, Greet, to_line
 from modelyard.engine.remote.node import ASK_EVERY_S
+from modelyard.errors import ReplicaLost
 from modelyard.records.deaths import Death
 from tests.engine.agents import HOST, Agents, Found
 from tests.engine.conftest import cleared, started, two_servers
@@ -131,6 +132,7 @@ async def test_a_node_that_hangs_keeps_no_server_from_leading_and_follows_it_whe
             agents.signal("first", signal.SIGCONT)
             os.kill(worker, signal.SIGCONT)
         assert (await after.until_phase(hung.replica_id, Phase.READY)).pid == worker
+        await after.engine.read_logs("none", 1)  # by then the node has heard who leads
         late = echo_spec()
         before.launch(late, Place("first"))
         assert (await before.until_gone(late.replica_id)).host_died
@@ -237,6 +239,28 @@ async def test_a_connection_that_breaks_is_made_anew_and_harms_no_replica(agents
 
     assert engine.sightings()[spec.replica_id] == before
     assert await ask(link, "still there") == "still there"
+
+
+async def test_a_call_that_could_not_be_sent_is_not_carried_out_later(agents: Agents, remote: Harness) -> None:
+    engine = remote.engine
+    assert isinstance(engine, RemoteEngine)
+    node = engine._nodes["first"]
+    agent = node.agent
+    breaks_off = await asyncio.start_server(lambda reader, writer: writer.transport.abort(), HOST, 0)
+    node.agent = dataclasses.replace(agent, port=breaks_off.sockets[0].getsockname()[1])
+    assert node._writer is not None
+    node._writer.transport.abort()
+    await eventually(lambda: not node.told.is_set())
+
+    with pytest.raises(ReplicaLost, match="Node first has broken off the connection"):
+        await engine.take_launches("first", False)
+
+    node.agent = agent
+    await eventually(node.told.is_set)
+    await engine.read_logs("none", 1)  # by then the agent has done what it was sent before
+    assert [each.accepting for each in engine.nodes()] == [True, True]
+    breaks_off.close()
+    await breaks_off.wait_closed()
 
 
 async def test_who_does_not_show_the_secret_is_told_nothing(agents: Agents) -> None:

@@ -123,7 +123,9 @@ class RemoteNode:
 
     def send(self, message: ToAgent) -> None:
         """Sends a message soon; while the connection is made anew it waits for that, and is lost with the node."""
-        line = to_line(message)
+        self._send_line(to_line(message))
+
+    def _send_line(self, line: bytes) -> None:
         if self._writer is None or self._writer.is_closing():
             self._unsent.append(line)
         else:
@@ -131,19 +133,22 @@ class RemoteNode:
 
     async def call(self, make: Callable[[int], ToAgent], on_step: OnStep | None = None) -> Answer:
         """Sends what `make` makes of the number of a call; the answer. Cancelling tells the agent. Raises what the
-        agent says, ReplicaLost when the node is lost before it has answered."""
+        agent says, ReplicaLost when the connection ends before it has answered; what was not sent by then never is."""
         number = next(self._numbers)
+        line = to_line(make(number))
         call = self._calls[number] = Call(asyncio.get_running_loop().create_future(), on_step)
         try:
             if self.facts is None:
                 raise ReplicaLost(f"There is no node {self.name}.")
-            self.send(make(number))
+            self._send_line(line)
             answer = await call.answer
         except asyncio.CancelledError:
             self.send(Cancel(number))
             raise
         finally:
             del self._calls[number]
+            if line in self._unsent:
+                self._unsent.remove(line)
         if answer.failed is not None:
             raise answer.failed.error()
         return answer
