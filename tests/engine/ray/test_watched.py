@@ -60,7 +60,7 @@ def test_an_agent_is_used_once_its_actor_has_answered(
 
     assert node.is_settled
     assert node.agent == AGENT
-    assert caplog.messages == ["node far of the Ray cluster is used"], "told once"
+    assert caplog.messages == ["node far of the Ray cluster: its agent is there"], "told once"
 
 
 def test_a_node_with_another_version_is_not_waited_for_and_told_once(

@@ -80,7 +80,7 @@ class Watched:
         self.asked_at, self.failures, self.not_before = None, 0, now + ASK_EVERY_S
         if version == __version__:
             if agent != self.agent:
-                log.info("node %s of the Ray cluster is used", self.name)
+                log.info("node %s of the Ray cluster: its agent is there", self.name)
             self.agent, self.problem = agent, None
         else:
             same = "install the same on both, then end Ray there and start it anew"
