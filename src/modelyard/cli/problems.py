@@ -88,6 +88,8 @@ _BY_CAUSE: dict[str, str] = {
     "read-only": "name the one that takes writes, or both: docs/howto/postgresql.md",
     "no connection": "raise its max_connections, or end what holds them (pg_stat_activity); a server takes up to 33, "
     "each of its gateways 32 more",
+    "ray": "check --ray-address and that Ray runs there; this machine needs its token, ~/.ray/auth_token, and "
+    "RAY_AUTH_MODE=token",
     "no answer": "check that it is running and that --database-url (MODELYARD_DATABASE_URL) is right",
 }
 """For what is unavailable in this process, by its cause."""

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.cli.problems import describe
 from modelyard.engine.base import Phase, Place
 from modelyard.engine.ray.finder import RayFinder
+from modelyard.engine.ray.messages import CannotConnect, to_line
 from modelyard.engine.remote.engine import RemoteEngine
 from modelyard.errors import Unavailable
 from tests.engine.conftest import cleared, started
@@ -107,6 +109,14 @@ async def test_a_node_that_is_cut_off_and_comes_back_leaves_no_orphan(tmp_path: 
         leading.launch(late, Place("near"))
         assert (await leading.until_phase(late.replica_id, Phase.READY)).place == Place("near")
         await leading.clear()
+
+
+async def test_a_cluster_that_cannot_be_reached_is_told_with_what_to_look_at() -> None:
+    says = f"import sys; sys.stdout.buffer.write({to_line(CannotConnect('no such token'))!r})"
+    finder = RayFinder("far:6379", program=(sys.executable, "-c", says))
+    with pytest.raises(Unavailable, match="cluster far:6379 cannot be reached: no such token") as caught:
+        await finder.start(lambda agents: None)
+    assert "~/.ray/auth_token" in describe(caught.value).line
 
 
 async def test_without_ray_a_server_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

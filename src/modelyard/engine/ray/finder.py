@@ -42,7 +42,6 @@ class RayFinder(Finder):
         self._back_off = BackOff(AGAIN_AFTER_S)
         self._on_agents: OnAgents = lambda agents: None
         self._first: asyncio.Future[None] | None = None
-        self._failure = "has not answered"
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, on_agents: OnAgents) -> None:
@@ -57,7 +56,8 @@ class RayFinder(Finder):
                 await asyncio.shield(self._first)
         except TimeoutError:
             await self.close()
-            raise Unavailable(f"The Ray cluster {self._address} {self._failure} within {FIRST_S:g} s.") from None
+            words = f"The Ray cluster {self._address} has not answered within {FIRST_S:g} s."
+            raise Unavailable(words, cause="ray") from None
         except Unavailable:
             await self.close()
             raise
@@ -72,6 +72,11 @@ class RayFinder(Finder):
             began = time.monotonic()
             try:
                 end = await self._run_once()
+            except Unavailable as error:
+                if self._first is not None and not self._first.done():
+                    self._first.set_exception(error)
+                    return
+                end = f"has given up: {error}"
             except (OSError, ValueError) as error:
                 end = str(error)
             delay_s = self._back_off.next_s(time.monotonic() - began)
@@ -79,7 +84,7 @@ class RayFinder(Finder):
             await asyncio.sleep(delay_s)
 
     async def _run_once(self) -> str:
-        """One program's life; how it ended."""
+        """One program's life; how it ended. Raises Unavailable, OSError, ValueError."""
         process = await asyncio.create_subprocess_exec(
             *self._program,
             self._address,
@@ -90,15 +95,15 @@ class RayFinder(Finder):
             start_new_session=True,  # a Ctrl-C in the terminal is for the server, which then ends it
         )
         try:
-            end = await self._read(process)
-            return end or describe_status(await process.wait())
+            await self._read(process)
+            return describe_status(await process.wait())
         finally:
             if process.stdin is not None:
                 process.stdin.close()
             await end_process(process, END_S)
 
-    async def _read(self, process: Process) -> str | None:
-        """Passes on what it tells, until it ends; why it does, if it has said so."""
+    async def _read(self, process: Process) -> None:
+        """Passes on what it tells, until it ends. Raises Unavailable when it cannot reach the cluster."""
         assert process.stdout is not None  # noqa: S101 - asked for
         assert self._first is not None  # noqa: S101 - start() has made it
         async for line in process.stdout:
@@ -108,8 +113,4 @@ class RayFinder(Finder):
                     if not self._first.done():
                         self._first.set_result(None)
                 case CannotConnect(reason):
-                    if not self._first.done():
-                        message = f"The Ray cluster {self._address} cannot be reached: {reason}"
-                        self._first.set_exception(Unavailable(message))
-                    return f"cannot reach the cluster: {reason}"
-        return None
+                    raise Unavailable(f"The Ray cluster {self._address} cannot be reached: {reason}", cause="ray")
