@@ -125,6 +125,10 @@ Decode = Callable[[bytes | memoryview], Any]
 """Makes a frame of its bytes. Raises WrongFrame."""
 
 
+def hear_nothing(_: object) -> None:
+    """What a connection that has ended hands over to: what ends at the same time is then gone without a collection."""
+
+
 class FrameConnection(asyncio.Protocol):
     """One end of a connection: hands over frames as they arrive, and sends those of one turn of the loop together.
 
@@ -256,7 +260,9 @@ class FrameConnection(asyncio.Protocol):
         if not self._has_ended:
             self._has_ended = True
             self._end_large()
-            self._ended(fault)
+            ended = self._ended
+            self.take = self._ended = hear_nothing  # who is told of frames holds this connection, too
+            ended(fault)
 
     # --- writing ---
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -359,3 +361,29 @@ async def test_no_lines_are_wanted_where_nobody_hears_them_or_there_is_no_replic
     with hearing():
         async with linked(tmp_path, wants_lines=False):
             pass
+
+
+class Owner:
+    """Who has a link, and is told what comes of it."""
+
+    link: Link | None = None
+
+    def note(self, status: Status) -> None:
+        """It is told."""
+
+
+async def test_a_link_that_has_ended_is_gone_without_a_collection(tmp_path: Path) -> None:
+    gc.disable()
+    try:
+        owner = Owner()
+        async with linked(tmp_path, owner.note) as (link, worker):
+            owner.link = link
+            exchange = link.request({"text": "a"}, {}, stream=False)
+            await worker.read()
+            worker.send(Done(exchange.id, Outcome("b", Usage())))
+            await exchange.run()
+            ended = weakref.ref(link)
+        del owner, link, exchange
+        await eventually(lambda: ended() is None)
+    finally:
+        gc.enable()

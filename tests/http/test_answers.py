@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -183,3 +185,17 @@ def test_the_usual_headers_are_encoded_anew_when_there_are_others() -> None:
     assert connections.encode_usual(first) == b"date: now\r\nvia: x\r\n"
     assert connections.encode_usual(second) == b"date: later\r\n"
     assert connections.encode_usual([]) == b""
+
+
+@pytest.mark.parametrize("sent", [b"", GET, GET[:5]])
+async def test_a_connection_that_has_ended_is_gone_without_a_collection(sent: bytes) -> None:
+    client = Client(hello)
+    await client.ask(sent)
+    connection = weakref.ref(client.connection)
+    client.leave()
+    gc.disable()
+    try:
+        del client
+        assert connection() is None
+    finally:
+        gc.enable()

@@ -384,6 +384,7 @@ class Link(ReplicaLink):
         if self._closed:
             return
         self._closed = True
+        self._on_status, self._on_use = lambda status: None, lambda: None  # who is told holds this link, too
         self.fault = None if fault is None or isinstance(fault, EndedInFrame) else str(fault)
         self._connection.close()
         for exchange in self._exchanges.values():  # whoever waits is told

@@ -185,6 +185,10 @@ class Connection(HttpToolsProtocol, HeldConnection):
             self._answering.message_event.set()
             self._tell_left()
         super().connection_lost(exc)
+        # Requests hold this connection, too: the two would be there until a collection finds them.
+        self.pipeline.clear()
+        self.scope = self.cycle = None  # type: ignore[assignment]
+        self._answering = None
 
     def data_received(self, data: bytes) -> None:
         if self._discards:
