@@ -218,6 +218,17 @@ def test_whispers_decoder_shows_where_it_looked_and_others_do_not(load):
     assert not load("moonshine", "speech-seq2seq").shows_attention
 
 
+def test_where_a_model_looked_is_told_without_scores_of_the_vocabulary(load):
+    model, scored = load("whisper", "speech-seq2seq"), []
+    hook = model.module.proj_out.register_forward_hook(lambda *_: scored.append(True))
+    try:
+        looked = model.attend(read_by(model), [(1, 0)])
+    finally:
+        hook.remove()
+    assert looked.shape == (2, 1, 3, 100)
+    assert not scored
+
+
 def test_where_a_model_looked_is_the_same_by_either_product(load, multiply_in_turns):
     model = load("whisper", "speech-seq2seq")
     usual = model.attend(read_by(model), [(1, 0)])

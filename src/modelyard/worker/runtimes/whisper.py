@@ -46,22 +46,25 @@ def attend(model: Any, tensors: Mapping[str, Any], heads: Sequence[tuple[int, in
     """How much each of `heads`, (layer, head), of Whisper's decoder looked at each frame of `encoder_outputs` as it
     read each token of `decoder_input_ids`: (rows, heads, tokens, frames). `tensors`: these two.
 
-    Only what is asked for is kept: all of it is gigabytes for a large model.
+    Only what is asked for is kept: all of it is gigabytes for a large model. The vocabulary is not scored.
     """
+    decoder = model.get_decoder()
     kept: dict[int, torch.Tensor] = {}
     wanted = {layer: [head for of, head in heads if of == layer] for layer, _ in heads}
     usual = model.config._attn_implementation
     hooks = [
-        model.get_decoder()
-        .layers[layer]
-        .encoder_attn.register_forward_hook(
+        decoder.layers[layer].encoder_attn.register_forward_hook(
             lambda _module, _given, made, layer=layer: kept.update({layer: made[1][:, wanted[layer]]})
         )
         for layer in wanted
     ]
     try:
         model.set_attn_implementation("eager")
-        model(**tensors, use_cache=False)
+        decoder(
+            input_ids=tensors["decoder_input_ids"],
+            encoder_hidden_states=tensors["encoder_outputs"].last_hidden_state,
+            use_cache=False,
+        )
     finally:
         model.set_attn_implementation(usual)
         for hook in hooks:
