@@ -17,8 +17,8 @@ import pytest
 from modelyard.engine.base import Phase, Place
 from modelyard.engine.remote.engine import RemoteEngine
 from modelyard.engine.remote.finder import AgentAddress
-from modelyard.engine.remote.messages import Ask, Greet, to_line
-from modelyard.engine.remote.node import ASK_EVERY_S
+from modelyard.engine.remote.messages import Ask, Greet, Seen, to_line
+from modelyard.engine.remote.node import ASK_EVERY_S, RemoteNode
 from modelyard.errors import ReplicaLost
 from modelyard.records.deaths import Death
 from tests.engine.agents import HOST, Agents, Found
@@ -210,6 +210,22 @@ async def test_a_node_whose_network_is_cut_leaves_no_orphan_when_it_is_mended(lo
             await eventually(lambda: not is_alive(pid))
             assert await ask(await harness.boot(), "hello") == "hello"
     await network.close()
+
+
+async def test_an_error_of_ours_in_what_a_node_tells_does_not_lose_it(
+    agents: Agents, remote: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sees, errors = RemoteEngine.node_sees, [RuntimeError("a bug")]
+
+    def fails_once(engine: RemoteEngine, node: RemoteNode, seen: Seen) -> None:
+        if errors:
+            raise errors.pop()
+        sees(engine, node, seen)
+
+    monkeypatch.setattr(RemoteEngine, "node_sees", fails_once)
+    assert await ask(await remote.boot(), "hello") == "hello"
+    assert "an error in what node" in caplog.text
+    assert "RuntimeError: a bug" in caplog.text
 
 
 async def test_a_server_that_is_busy_loses_no_node(agents: Agents, remote: Harness) -> None:

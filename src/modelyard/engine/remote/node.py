@@ -157,7 +157,11 @@ class RemoteNode:
 
     async def _run_forever(self) -> None:
         while True:
-            end = await self._run_once()
+            try:
+                end = await self._run_once()
+            except Exception:  # a bug must not lose the node for good
+                log.exception("an error in what node %s has told", self.name)
+                end = BROKE
             self._end_calls(end)
             if self.facts is None and end != self._unused:
                 self._unused = end
