@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from modelyard.clock import SystemClock
 from modelyard.control.autoscaler import Load
-from modelyard.control.routes import BACK_S, Route, Routes, pick
+from modelyard.control.routes import Route, Routes, pick
 from modelyard.control.targets import Target
 from modelyard.engine.link import Link
 from modelyard.errors import BootFailed, ClusterOff, DeadlineExceeded, ModelyardError, QueueFull
@@ -547,7 +547,7 @@ def test_a_lost_replica_may_come_back_when_the_loop_is_asked_to_look_again(monke
         def look(cluster_id: str) -> None:
             looks[cluster_id] += 1
             if looks[cluster_id] == 2:  # the first was at once
-                routes.publish(cluster_id, {cluster_id: (link(), 1)})
+                routes.publish(cluster_id, {cluster_id: (link(), 1), "other": (link(), 1)})
                 found.append(cluster_id in routes.ensure(cluster_id).targets)
             if len(found) == count:
                 back.set_result(None)
@@ -555,7 +555,7 @@ def test_a_lost_replica_may_come_back_when_the_loop_is_asked_to_look_again(monke
         routes = Routes(SystemClock(), max_queued=1, on_demand=look)
         for number in range(count):
             cluster_id = f"cl_{number}"
-            routes.publish(cluster_id, {cluster_id: (link(), 1)})
+            routes.publish(cluster_id, {cluster_id: (link(), 1), "other": (link(), 1)})
             route = routes.ensure(cluster_id)
             routes.lose(route, route.targets[cluster_id])
             await turns(5 * number)  # at other parts of a millisecond
@@ -604,12 +604,20 @@ async def test_a_replica_that_was_lost_by_mistake_comes_back_with_what_it_holds(
     bench.publish(a=2)
     held = await bench.acquire()
     bench.routes.lose(bench.route, held)
-    bench.clock.advance(BACK_S)
     bench.publish(a=2)
     assert bench.route.targets["a"] is held
     assert bench.route.in_flight("a") == 1
     bench.release(held)
     assert bench.route.load() == Load()
+
+
+async def test_the_only_replica_is_back_at_once_where_its_link_is_whole() -> None:
+    bench = Bench()
+    bench.publish(a=2, b=1)
+    for name in ("a", "b"):
+        bench.routes.lose(bench.route, bench.route.targets[name])
+    bench.publish(a=2, b=1)
+    assert list(bench.route.targets) == ["b"], "there was no other when it was lost"
 
 
 async def test_a_replica_that_was_lost_gets_nothing_for_a_moment_though_its_link_seems_whole(

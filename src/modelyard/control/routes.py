@@ -28,8 +28,8 @@ from modelyard.errors import ModelyardError, QueueFull, make_error
 ALL = sys.maxsize
 """As many slots as there are."""
 BACK_S = 1.0
-"""For how long a replica gets no requests whose link broke for one of them and is whole here: mostly it has died, which
-is not known here yet, and each request that was sent there meanwhile would come back."""
+"""For how long a replica gets no requests, if there are others, whose link broke for one of them and is whole here:
+mostly it has died, which is not known here yet, and each request that was sent there meanwhile would come back."""
 EARLY_S = 0.01
 """By how much a timer may be early that counts milliseconds, as uvloop's do."""
 
@@ -121,8 +121,8 @@ class Slots(ABC):
 
     @abstractmethod
     def lose(self, route: Route, target: Target) -> None:
-        """Takes a replica whose link broke out of the route at once, before the reconciler has noticed; for BACK_S it
-        does not come back.
+        """Takes a replica whose link broke out of the route at once, before the reconciler has noticed; where there are
+        others it does not come back for BACK_S.
 
         For the holder of one of its slots, which it releases afterwards.
         """
@@ -282,8 +282,9 @@ class Routes(Slots):
         """See Slots."""
         if route.targets.get(target.replica_id) is target:
             route.leaving[target.replica_id] = self._take_out(route, target.replica_id)
-            route.lost_at[target.replica_id] = self._clock.monotonic()
-            asyncio.get_running_loop().call_later(BACK_S + EARLY_S, self._on_demand, route.cluster_id)
+            if route.targets:  # they take its requests meanwhile; else all would wait for one who may be mistaken
+                route.lost_at[target.replica_id] = self._clock.monotonic()
+                asyncio.get_running_loop().call_later(BACK_S + EARLY_S, self._on_demand, route.cluster_id)
             self._serve_queues(route, [target.process])
         self._on_demand(route.cluster_id)
 

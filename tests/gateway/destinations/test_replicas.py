@@ -302,6 +302,28 @@ async def test_replicas_that_are_gone_are_not_tried_for_ever(inference: Inferenc
     assert len(inference.tried) == 2 * MAX_TRIES
 
 
+async def test_a_replica_that_cannot_be_reached_from_here_alone_is_tried_until_the_time_is_over(
+    inference: Inference,
+) -> None:
+    routes, gone = inference.gateway.control.routes, ScriptedLink(gone=True)
+
+    async def publish_again() -> None:
+        """As the control loop does, for which its link is whole."""
+        while True:
+            routes.publish(inference.route.cluster_id, {"in_1": (gone, 1)})
+            await asyncio.sleep(0)
+
+    publishing = asyncio.create_task(publish_again())
+    try:
+        with pytest.raises(ReplicaLost, match=r"No replica could be reached within 0\.35 s") as raised:
+            await inference.run(gone, queue_wait_s=0.35)
+    finally:
+        publishing.cancel()
+    assert raised.value.data["cause"] == "tries"
+    assert 2 <= len(inference.tried) <= 6, "once at once, then every tenth of a second"
+    assert inference.route.load() == Load()
+
+
 async def test_what_a_replica_died_with_is_tried_again_alone(inference: Inference) -> None:
     dying, second = ScriptedLink(), ScriptedLink()
     publish = inference.gateway.control.routes.publish

@@ -32,6 +32,8 @@ DEATH_TOLD_S = 5.0
 """How long the client waits at most to be told what its request died of: the engine knows within milliseconds."""
 MAX_TRIES = 4
 """Replicas that had the request, with those that were ended for another's sake or went with their node."""
+AGAIN_S = 0.1
+"""How long a request waits that was given a replica which was gone when it was given it before."""
 
 
 class Replicas(Destination):
@@ -50,7 +52,8 @@ class Replicas(Destination):
         went on with a request that was cancelled, is the request's.
 
         Raises UnknownCluster, QuotaExceeded, QueueFull, DeadlineExceeded, the cluster's failure, InputTooLarge
-        when its replicas died for want of memory, and ReplicaLost when no try succeeded or a stream broke off.
+        when its replicas died for want of memory, and ReplicaLost when no try succeeded, no replica that it was given
+        could be reached in all that time, or a stream broke off.
         """
         account_id, model_id = request.key.account_id, request.card.model_id
         route = request.route or self._plane.find_route(account_id, model_id)
@@ -58,6 +61,7 @@ class Replicas(Destination):
             route = await self._plane.ensure_route(account_id, model_id, request.capacity)
         begun = now = time.monotonic()
         deaths = tries = 0
+        gone: set[str] = set()
         while True:
             acquire = self.routes.acquire_alone if deaths else self.routes.acquire
             queue = None if request.span is None else request.span.open("queue")
@@ -86,9 +90,17 @@ class Replicas(Destination):
                 if tries == MAX_TRIES:
                     words = f"{MAX_TRIES} replicas ended before they answered this request."
                     raise ReplicaLost(words, cause="tries", model=request.card.model_id) from error
+                if not attempt.sent and now >= begun + self._queue_wait_s:
+                    words, cannot = f"No replica could be reached within {self._queue_wait_s:g} s.", error.message
+                    raise ReplicaLost(words, detail=cannot, cause="tries", model=request.card.model_id) from error
             finally:
                 on_spent(target.replica_id, attempt.usage)
                 attempt.give_back(answered=attempt.finished)
+            if not attempt.sent:
+                if target.replica_id in gone:
+                    await asyncio.sleep(AGAIN_S)
+                    now = time.monotonic()
+                gone.add(target.replica_id)
 
     def end_stuck(self, route: Route, target: Target) -> None:
         """Ends a replica that goes on with a request that was cancelled."""
