@@ -122,18 +122,18 @@ class Room:
 
     def find_never(self, account_id: str, need: Need) -> Never | None:
         """Why a replica of the account could not run here even if everybody else left; None when it could."""
-        wanted, need = need, self._need_here(need)
+        here = self._need_here(need)
         account = list(self._account_bounds(account_id))
-        within_account = all(bound.limit.size(need) <= bound.most for bound in account)
-        if within_account and not need.device_bytes and need.memory_bytes <= self._machines.largest_bytes:
+        within_account = all(bound.limit.size(here) <= bound.most for bound in account)
+        if within_account and not here.device_bytes and here.memory_bytes <= self._machines.largest_bytes:
             return None
         candidates = [
             Candidate(place, tuple(self._bounds_at(node, place)), ())
             for node in self._machines.accepting
-            for place in places_of(node, need)
+            for place in places_of(node, here)
         ]
-        found = choose_place(need, account, candidates, may_evict=False)
-        if found is None or not isinstance(found[1], Never) or self._find_lost(wanted, account) is not None:
+        found = choose_place(here, account, candidates, may_evict=False)
+        if found is None or not isinstance(found[1], Never) or self._find_lost(need, account) is not None:
             return None
         return found[1]
 
@@ -147,25 +147,25 @@ class Room:
         may_evict: bool,
         at: Place | None = None,
     ) -> Placement:
-        wanted, need = need, self._need_here(need)
-        nodes = self._nodes_to_ask(need, at)
+        here = self._need_here(need)
+        nodes = self._nodes_to_ask(here, at)
         candidates = [
             each
-            for each in self._candidates(asking, need, with_files, nodes, whole_account=bool(account))
+            for each in self._candidates(asking, here, with_files, nodes, whole_account=bool(account))
             if at in (None, each.place)
         ]
-        found = choose_place(need, account, candidates, may_evict=may_evict)
+        found = choose_place(here, account, candidates, may_evict=may_evict)
         if found is None:
             return Wait("waiting for a node that takes new replicas")
         candidate, verdict = found
         if isinstance(verdict, Fits):
-            return Placed(candidate.place, need)
+            return Placed(candidate.place, here)
         if isinstance(verdict, Evict):
-            self._claim(asking, need, [*account, *candidate.bounds])
-        elif isinstance(verdict, Never) and at is None and (lost := self._find_lost(wanted, account)) is not None:
+            self._claim(asking, here, [*account, *candidate.bounds])
+        elif isinstance(verdict, Never) and at is None and (lost := self._find_lost(need, account)) is not None:
             return Wait(f"waiting for node {lost.name}, which was lost a moment ago")
         elif isinstance(verdict, Wait) and at is None and len(nodes) < len(self._machines.accepting):
-            return Wait(f"waiting for {gigabytes(need.memory_bytes)} on one of {len(self._machines.accepting)} nodes")
+            return Wait(f"waiting for {gigabytes(here.memory_bytes)} on one of {len(self._machines.accepting)} nodes")
         return verdict
 
     def _find_lost(self, need: Need, account: Sequence[Bound]) -> Node | None:

@@ -60,10 +60,9 @@ class Replicas(Destination):
         if route is None:
             route = await self._plane.ensure_route(account_id, model_id, request.capacity)
         begun = now = time.monotonic()
-        deaths = tries = 0
-        gone: set[str] = set()
+        tries: Tries | None = None
         while True:
-            acquire = self.routes.acquire_alone if deaths else self.routes.acquire
+            acquire = self.routes.acquire_alone if tries is not None and tries.deaths else self.routes.acquire
             queue = None if request.span is None else request.span.open("queue")
             target = await acquire(route, max(0.001, begun + self._queue_wait_s - now))
             now = time.monotonic()
@@ -75,32 +74,18 @@ class Replicas(Destination):
             try:
                 return await attempt.run()
             except ReplicaLost as error:
-                attempt.usage, now = Usage(), time.monotonic()
+                attempt.usage = Usage()
                 self.routes.lose(route, target)
                 if attempt.started:
                     raise
-                tries += attempt.sent
-                deaths += attempt.sent and not target.was_ended
-                if deaths == MAX_DEATHS:
-                    death = await target.link.find_death(DEATH_TOLD_S)
-                    if death is None or not death.host_died:
-                        raise killed_replicas(request, death) from error
-                    deaths -= 1
-                    now = time.monotonic()
-                if tries == MAX_TRIES:
-                    words = f"{MAX_TRIES} replicas ended before they answered this request."
-                    raise ReplicaLost(words, cause="tries", model=request.card.model_id) from error
-                if not attempt.sent and now >= begun + self._queue_wait_s:
-                    words, cannot = f"No replica could be reached within {self._queue_wait_s:g} s.", error.message
-                    raise ReplicaLost(words, detail=cannot, cause="tries", model=request.card.model_id) from error
+                tries = tries or Tries(model_id, begun, self._queue_wait_s)
+                await tries.note_lost(target, error, sent=attempt.sent)
             finally:
                 on_spent(target.replica_id, attempt.usage)
                 attempt.give_back(answered=attempt.finished)
-            if not attempt.sent:
-                if target.replica_id in gone:
-                    await asyncio.sleep(AGAIN_S)
-                    now = time.monotonic()
-                gone.add(target.replica_id)
+            if tries.pause_s:
+                await asyncio.sleep(tries.pause_s)
+            now = time.monotonic()
 
     def end_stuck(self, route: Route, target: Target) -> None:
         """Ends a replica that goes on with a request that was cancelled."""
@@ -216,11 +201,48 @@ class Attempt(Slot):
         return (time.perf_counter_ns() - self._began_ns) // 1000
 
 
-def killed_replicas(request: ModelRequest, death: Death | None) -> ModelyardError:
+class Tries:
+    """The replicas that one request was given and that were lost. `deaths`: those that died with it, as far as it may
+    have been the cause; `pause_s`: how long it waits before the next is asked for."""
+
+    def __init__(self, model_id: str, begun: float, queue_wait_s: float) -> None:
+        """`begun`: when the request asked for its first replica, by the monotonic clock; for so long it may."""
+        self.deaths = 0
+        self.pause_s = 0.0
+        self._model_id = model_id
+        self._over_at = begun + queue_wait_s
+        self._queue_wait_s = queue_wait_s
+        self._sent = 0
+        self._gone: set[str] = set()
+
+    async def note_lost(self, target: Target, error: ReplicaLost, *, sent: bool) -> None:
+        """One more. `sent`: it may have had the request. Raises what the request gets where it is not tried again."""
+        self.pause_s = 0.0
+        if not sent:
+            if time.monotonic() >= self._over_at:
+                words = f"No replica could be reached within {self._queue_wait_s:g} s."
+                raise ReplicaLost(words, detail=error.message, cause="tries", model=self._model_id) from error
+            if target.replica_id in self._gone:
+                self.pause_s = AGAIN_S
+            self._gone.add(target.replica_id)
+            return
+        self._sent += 1
+        self.deaths += not target.was_ended
+        if self.deaths == MAX_DEATHS:
+            death = await target.link.find_death(DEATH_TOLD_S)
+            if death is None or not death.host_died:
+                raise killed_replicas(self._model_id, death) from error
+            self.deaths -= 1
+        if self._sent == MAX_TRIES:
+            words = f"{MAX_TRIES} replicas ended before they answered this request."
+            raise ReplicaLost(words, cause="tries", model=self._model_id) from error
+
+
+def killed_replicas(model_id: str, death: Death | None) -> ModelyardError:
     """What a request gets that is not tried again. `death`: how the replica ended that held it alone, where known."""
     if death is None or death.lack is None:
         words = f"{MAX_DEATHS} replicas died while they held this request, the second held nothing else."
-        return ReplicaLost(words, cause="tries", model=request.card.model_id)
+        return ReplicaLost(words, cause="tries", model=model_id)
     what = f"on this input, with which {MAX_DEATHS} replicas died, the second holding nothing else"
     figures = {"held_bytes": death.held_bytes, "limit_bytes": death.limit_bytes}
     known = {name: count for name, count in figures.items() if count is not None}

@@ -330,7 +330,7 @@ class TransformersModel:
         self, inputs: Mapping[str, Array], settings: Mapping[str, Any], cancelled: Callable[[int], bool]
     ) -> Sequence[Emitted]:
         """See `tasks.model.HasTransducer`."""
-        tensors = {name: self._tensor(array) for name, array in inputs.items()}
+        tensors = self._tensors(inputs)
         with self._computing(inputs):
             return transduce(self._model, self._defaults, {**tensors, **settings}, cancelled)
 
